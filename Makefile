@@ -1,0 +1,58 @@
+# One command for each job, the same here and in CI.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+.PHONY: help install run test test-long lint format bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## Make the virtual environment with everything that is pinned
+
+$(INSTALLED): requirements.txt requirements-test.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+run: install ## Start a demo catalogue at http://127.0.0.1:8000
+	$(BIN)/circdesk serve --demo --host $(HOST) --port $(PORT)
+
+test: install ## Run the tests on both databases, with coverage
+	$(BIN)/coverage erase
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-long: install ## Run the tests in their full length
+	TEST_LONG=1 $(BIN)/python -m pytest --numprocesses 2
+
+lint: install ## Check format, style, types and the contract
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/circdesk spec check
+	$(BIN)/circdesk spec lint
+
+format: install ## Bring the code into its form
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: install ## Measure import and search
+	$(BIN)/python tests/benchmark/importing.py
+	$(BIN)/python tests/benchmark/search.py
+
+lock: ## Pin the dependencies anew for every supported Python
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet uv
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --output-file requirements.txt
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group test --constraints requirements.txt --output-file requirements-test.txt
+
+clean: ## Remove the environment, the instance and what was built
+	rm -rf $(VENV) instance build dist .coverage*
