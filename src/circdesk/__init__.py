@@ -1,0 +1,1 @@
+"""A library's circulation desk as an API, written contract first."""
