@@ -1,0 +1,133 @@
+"""Answers: what a handler returned, as bytes that the contract allows, or not at all.
+
+JSON is serialised first and the bytes are read back for the check, so that what is checked
+is exactly what leaves. Headers that the edge adds to every answer are no concern of this
+module; house rules see to it that the contract declares them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from circdesk.contract.operations import Operation
+from circdesk.contract.parameters import Faults
+from circdesk.contract.problems import PROBLEM_JSON, Problem, fault
+from circdesk.contract.representations import Representation
+from circdesk.contract.requests import InternalError
+
+
+class ContractBroken(Exception):
+    """The service made an answer that its own contract does not allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A body that leaves piece by piece; whoever writes the records checks each of them."""
+
+    media_type: str
+    chunks: Iterable[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, headers and a body, ready to be sent."""
+
+    status: int
+    media_type: str | None
+    body: bytes | Iterable[bytes]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_answer(operation: Operation, returned: Any, request_headers: Mapping[str, str]) -> Answer:
+    """The answer for what a handler returned: `body`, `(body, status)` or with headers.
+
+    A body is a JSON value, None for no content, a `Stream` or a `Representation`.
+
+    Raises:
+        ContractBroken: The contract does not allow this answer.
+    """
+    body, status, headers = _unpack(operation, returned)
+    if isinstance(body, Representation):
+        return _represent(operation, body, request_headers)
+    if body is None:
+        answer = Answer(status, None, b"", headers)
+    elif isinstance(body, Stream):
+        answer = Answer(status, body.media_type, body.chunks, headers)
+    else:
+        answer = Answer(status, "application/json", to_json(body), headers)
+    check_answer(operation, answer)
+    return answer
+
+
+def _unpack(operation: Operation, returned: Any) -> tuple[Any, int, Mapping[str, str]]:
+    if not isinstance(returned, tuple):
+        return returned, operation.success, {}
+    body, status, *rest = returned
+    return body, status, rest[0] if rest else {}
+
+
+def _represent(operation: Operation, body: Representation, headers: Mapping[str, str]) -> Answer:
+    """A body made before: it is the same for everybody and was checked when it was made."""
+    status, fields, content = body.respond(headers)
+    named = dict(fields)
+    media_type = named.pop("content-type", "").partition(";")[0] or None
+    named.pop("content-length", None)
+    answer = Answer(status, media_type, content, named)
+    check_answer(operation, answer, whole=False)
+    return answer
+
+
+def problem_answer(
+    operation: Operation | None, problem: Problem, *, instance: str, request_id: str
+) -> Answer:
+    """A problem in its one form; an undeclared one is a ContractBroken, as any other answer."""
+    body = to_json(problem.body(instance=instance, request_id=request_id))
+    answer = Answer(problem.status, PROBLEM_JSON, body, problem.headers)
+    if operation is not None and not isinstance(problem, InternalError):
+        check_answer(operation, answer)
+    return answer
+
+
+def to_json(value: Any) -> bytes:
+    """JSON in UTF-8; aware datetimes in UTC with `Z`, UUIDs as text."""
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+
+
+def check_answer(operation: Operation, answer: Answer, *, whole: bool = True) -> None:
+    """Hold an answer against the contract; `whole` includes a JSON body.
+
+    Raises:
+        ContractBroken: Status, media type, a header or the body is not what it declares.
+    """
+    declared = operation.responses.get(answer.status)
+    if declared is None:
+        raise _broken(operation, answer, "the status is not declared")
+    faults: Faults = []
+    declared.headers.read({name.lower(): [text] for name, text in answer.headers.items()}, faults)
+    if faults:
+        raise _broken(operation, answer, _lines(faults))
+    if answer.media_type is None:
+        if declared.checks:
+            raise _broken(operation, answer, "a body is declared and none was made")
+        return
+    if answer.media_type not in declared.checks:
+        raise _broken(operation, answer, f"{answer.media_type} is not declared")
+    check = declared.checks[answer.media_type]
+    if check is None or not whole or not isinstance(answer.body, bytes):
+        return
+    value = orjson.loads(answer.body)
+    if not check.is_valid(value):
+        faults = [fault("body", *violation) for violation in check.violations(value)]
+        raise _broken(operation, answer, _lines(faults))
+
+
+def _lines(faults: Faults) -> str:
+    return "; ".join(
+        f"{f['in']} {f['pointer'] or '/'} {f['rule']}: {f['message']}" for f in faults[:5]
+    )
+
+
+def _broken(operation: Operation, answer: Answer, reason: str) -> ContractBroken:
+    return ContractBroken(f"{operation.operation_id} {answer.status}: {reason}")
