@@ -1,0 +1,128 @@
+"""Connexion's application with our parts at its seams.
+
+Connexion keeps the specification, resolves operations to handlers and puts the application
+together; the door and the one-hop bridge stand where its middlewares and `a2wsgi` stood.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import connexion
+import flask
+from connexion.apps.flask import FlaskApi, FlaskASGIApp
+from connexion.middleware.lifespan import LifespanMiddleware
+from connexion.operations import AbstractOperation
+from connexion.spec import Specification
+from flask import Request
+from starlette.types import ASGIApp
+from werkzeug.routing import MapAdapter, Rule
+
+from circdesk.contract.bridge import Bridge
+from circdesk.contract.contract import Contract
+from circdesk.contract.door import Call
+from circdesk.contract.environ import CALL
+from circdesk.contract.handlers import Handler, HandlerResolver
+from circdesk.contract.operations import Operation
+
+MakeView = Callable[[Operation, Handler], Callable[[], flask.Response]]
+
+
+class RoutedFlask(flask.Flask):
+    """Flask that takes the door's verdict for its own: no second router reads the path."""
+
+    rules_by_operation: dict[str, Rule]
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """An adapter whose match is the operation that the door has found."""
+        if request is None:
+            return None
+        call: Call = request.environ[CALL]
+        return _Verdict(self.rules_by_operation[call.operation.operation_id])
+
+
+class _Verdict(MapAdapter):
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+
+    def match(self, *_args: Any, **_kwargs: Any) -> Any:
+        return self._rule, {}
+
+
+class _Api(FlaskApi):  # type: ignore[misc]  # Connexion ships no types.
+    """Registers a view for each operation; the view is ours, the handler Connexion's."""
+
+    def __init__(self, *args: Any, contract: Contract, make_view: MakeView, **kwargs: Any) -> None:
+        self._contract, self._make_view = contract, make_view
+        super().__init__(*args, **kwargs)
+
+    def make_operation(self, operation: AbstractOperation) -> Callable[[], flask.Response]:
+        compiled = self._contract.operations[operation.operation_id]
+        return self._make_view(compiled, operation.function)
+
+
+class _FlaskSide(FlaskASGIApp):  # type: ignore[misc]  # Connexion ships no types.
+    """The innermost application: Flask behind the bridge."""
+
+    def __init__(
+        self, app: RoutedFlask, bridge: Bridge, contract: Contract, make_view: MakeView
+    ) -> None:
+        self.app, self.asgi_app = app, bridge
+        self._contract, self._make_view = contract, make_view
+
+    def add_api(self, specification: Specification, **kwargs: Any) -> FlaskApi:
+        api = _Api(specification, contract=self._contract, make_view=self._make_view, **kwargs)
+        self.app.register_blueprint(api.blueprint)
+        self.app.rules_by_operation = {
+            rule.endpoint.rpartition(".")[2]: rule for rule in self.app.url_map.iter_rules()
+        }
+        return api
+
+
+class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships no types.
+    """A Connexion FlaskApp over a compiled contract.
+
+    Args:
+        contract: The contract that it serves.
+        make_view: Makes the Flask view of an operation from its handler.
+        middlewares: ASGI middlewares, outermost first; the last one is the door.
+        at_end: Called after the last request, when the threads have ended.
+        threads: Requests that run at once.
+        timeout: Seconds that a piece of a streamed body may take.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        *,
+        make_view: MakeView,
+        middlewares: Iterable[Callable[[ASGIApp], ASGIApp]],
+        at_end: Callable[[], None],
+        threads: int,
+        timeout: float,
+    ) -> None:
+        super().__init__(
+            "circdesk",
+            middlewares=[*middlewares, LifespanMiddleware],
+            lifespan=self._lifespan,
+            resolver=HandlerResolver(),
+        )
+        self.app = RoutedFlask("circdesk", static_folder=None)
+        self._bridge = Bridge(self.app.wsgi_app, threads=threads, timeout=timeout)
+        self._at_end = at_end
+        self._middleware_app = _FlaskSide(self.app, self._bridge, contract, make_view)
+        self.middleware.app = self._middleware_app
+        self.add_api(contract.document)
+
+    def assemble(self) -> ASGIApp:
+        """Build the middleware stack now, so that whatever is wrong stops the start."""
+        self.middleware.app, self.middleware.middleware_stack = (
+            self.middleware._build_middleware_stack()  # noqa: SLF001  Connexion builds at the first request otherwise.
+        )
+        return self
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: ASGIApp) -> AsyncIterator[None]:
+        yield
+        self._bridge.close()
+        self._at_end()

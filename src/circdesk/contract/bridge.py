@@ -1,0 +1,187 @@
+"""From ASGI to Flask in one hop: the request runs whole in one worker thread.
+
+A buffered answer comes back in one piece. Bodies that stream, in or out, cross to the event
+loop piece by piece, each crossing with a deadline, so that a stalled peer frees its thread.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from circdesk.contract.environ import make_environ
+from circdesk.contract.requests import Overloaded, RequestTimeout
+from circdesk.contract.streams import BodyStream
+
+# As many requests as this may wait for each thread; more are turned away at once.
+_WAITING_PER_THREAD = 16
+
+# Under this key the scope carries a body that was read whole; without it the body streams.
+BODY = "circdesk.body"
+
+
+class StreamBroken(Exception):
+    """A body broke after its answer had begun; only a broken connection can tell the peer."""
+
+
+class Bridge:
+    """An ASGI application that runs a WSGI application in a bounded pool of threads.
+
+    Args:
+        wsgi_app: The WSGI application.
+        threads: Requests that run at once.
+        timeout: Seconds that a piece of a streamed body may take.
+    """
+
+    def __init__(
+        self, wsgi_app: Callable[..., Iterable[bytes]], *, threads: int, timeout: float
+    ) -> None:
+        self._wsgi_app = wsgi_app
+        self._timeout = timeout
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="circdesk")
+        self._crossings: set[_Crossing] = set()
+        self._most = threads * (1 + _WAITING_PER_THREAD)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request.
+
+        Raises:
+            Overloaded: Too many requests wait already; nothing was sent.
+            StreamBroken: The application failed after its answer had begun.
+            TimeoutError: The peer does not take a streamed answer.
+        """
+        if len(self._crossings) >= self._most:
+            raise Overloaded("Too many requests are waiting.", headers={"Retry-After": "1"})
+        loop = asyncio.get_running_loop()
+        crossing = _Crossing(scope, receive, send, self._timeout, loop)
+        self._crossings.add(crossing)
+        run = contextvars.copy_context().run
+        try:
+            await loop.run_in_executor(self._pool, run, crossing.run, self._wsgi_app)
+        except asyncio.CancelledError:
+            crossing.abandon()
+            raise
+        finally:
+            self._crossings.discard(crossing)
+        await crossing.finish()
+
+    def close(self) -> None:
+        """Let running requests end, but for those that wait for their peer; free the threads."""
+        for crossing in self._crossings:
+            crossing.abandon()
+        self._pool.shutdown()
+
+
+class _Crossing:
+    """One request's way to the thread and back."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        timeout: float,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._receive, self._send, self._timeout, self._loop = receive, send, timeout, loop
+        body = scope.get(BODY)
+        self._reads = body is None
+        if body is None:
+            body = BodyStream(lambda: self._wait(receive(), RequestTimeout))
+        self._environ = make_environ(scope, body)
+        self._start: Message = {}
+        self._chunks: list[bytes] = []
+        self._streams = False
+        self._waits_for: Future[Any] | None = None
+        self._abandoned = False
+
+    def run(self, wsgi_app: Callable[..., Iterable[bytes]]) -> None:
+        """In the worker thread: run the application, and send what it makes piece by piece."""
+        chunks = wsgi_app(self._environ, self._start_response)
+        try:
+            pieces = iter(chunks)
+            # What fails before the first piece can still be answered as an error.
+            first = next(pieces, b"")
+            if self._has_no_body():
+                return
+            if self._is_whole(first):
+                self._chunks.append(first)
+            else:
+                self._stream(chain([first], pieces))
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+
+    async def finish(self) -> None:
+        """On the event loop: send a buffered answer, or the end of a streamed one."""
+        if not self._streams:
+            await self._send(self._start)
+        await self._send({"type": "http.response.body", "body": b"".join(self._chunks)})
+
+    def abandon(self) -> None:
+        """Free the thread from waiting for the peer, now and later."""
+        self._abandoned = True
+        if self._waits_for is not None:
+            self._waits_for.cancel()
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], object]:
+        del exc_info
+        encoded = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers]
+        self._start = {
+            "type": "http.response.start", "status": int(status[:3]), "headers": encoded,
+        }  # fmt: skip
+        return self._chunks.append
+
+    def _has_no_body(self) -> bool:
+        """HEAD has the headers of GET and no body, 204 and 304 never have one (RFC 9110, 6.4.1)."""
+        return self._environ["REQUEST_METHOD"] == "HEAD" or self._start["status"] in (204, 304)
+
+    def _is_whole(self, first: bytes) -> bool:
+        """Whether the first piece is all that the application has announced."""
+        return (b"content-length", b"%d" % len(first)) in self._start["headers"]
+
+    def _stream(self, pieces: Iterable[bytes]) -> None:
+        self._streams = True
+        gone = self._submit(self._disconnect())
+        try:
+            self._wait(self._send(self._start))
+            for piece in pieces:
+                # The server takes what is sent after that and drops it.
+                if gone.done():
+                    return
+                if piece:
+                    message = {"type": "http.response.body", "body": piece, "more_body": True}
+                    self._wait(self._send(message))
+        except TimeoutError:
+            raise
+        except Exception as error:
+            raise StreamBroken(str(self._environ["PATH_INFO"])) from error
+        finally:
+            gone.cancel()
+
+    async def _disconnect(self) -> None:
+        """Return when the client has gone; never where the application reads the body itself."""
+        if self._reads:
+            await self._loop.create_future()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> "Future[Any]":
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def _wait(self, awaitable: Any, late: type[Exception] = TimeoutError) -> Any:
+        """The result of a coroutine that the event loop runs, within the deadline."""
+        future = self._waits_for = self._submit(awaitable)
+        if self._abandoned:
+            future.cancel()
+        try:
+            return future.result(self._timeout)
+        except TimeoutError:
+            future.cancel()
+            raise late("The peer did not go on in time.") from None

@@ -1,0 +1,228 @@
+"""The door: every request is routed, identified, read and checked here, before Flask.
+
+It takes the place of Connexion's own routing, security and validation middlewares, which
+each walk a router of their own and build their validators anew for each request.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connexion.middleware import SpecMiddleware
+from connexion.spec import Specification
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from circdesk.contract import requests
+from circdesk.contract.bodies import read_json
+from circdesk.contract.bridge import BODY
+from circdesk.contract.contract import Contract
+from circdesk.contract.environ import CALL
+from circdesk.contract.headers import (
+    RawHeaders,
+    find_media_type,
+    has_content,
+    join_headers,
+    raise_if_not_acceptable,
+    raise_if_too_large,
+)
+from circdesk.contract.operations import Body, Operation
+from circdesk.contract.parameters import Faults, decode
+from circdesk.contract.problems import Problem, fault
+from circdesk.contract.representations import Representation
+from circdesk.contract.router import Router
+from circdesk.contract.streams import too_large
+
+Methods = dict[str, Operation | Representation]
+# Who is calling, or a problem; awaited on the event loop, so it must not block.
+Authenticate = Callable[[tuple[Mapping[str, Any], ...], RawHeaders], Awaitable[Any]]
+# Sends a problem as the answer to a request; the operation is None where none was found.
+Refuse = Callable[[Scope, Receive, Send, Problem, Operation | None], Awaitable[None]]
+
+# As many faults as a problem tells; who sends more has not read the contract.
+_MOST_FAULTS = 100
+_PARAMETER = re.compile(r"\{([^}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A checked request: the operation, the handler's arguments, and who is calling."""
+
+    operation: Operation
+    arguments: dict[str, Any]
+    caller: Any
+    media_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a body may have.
+
+    Attributes:
+        body_bytes: Bytes of a JSON body.
+        stream_bytes: Bytes that the head may announce for a streamed body.
+        body_seconds: Seconds that the arrival of a JSON body may take.
+    """
+
+    body_bytes: int
+    stream_bytes: int
+    body_seconds: float
+
+
+class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
+    """Connexion middleware that admits requests which keep to the contract."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        contract: Contract,
+        pages: Mapping[str, Representation],
+        authenticate: Authenticate,
+        refuse: Refuse,
+        limits: Limits,
+    ) -> None:
+        self._app = app
+        self._router: Router[Operation | Representation] = Router(
+            [
+                *((op.method, op.path, op) for op in contract.operations.values()),
+                *(("GET", path, page) for path, page in pages.items()),
+            ]
+        )
+        self._authenticate = authenticate
+        self._refuse = refuse
+        self._limits = limits
+
+    def add_api(self, specification: Specification, **kwargs: Any) -> None:
+        """Nothing to add: the operations were compiled from the same document at the start."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or let it through with its `Call` in the scope."""
+        if scope["type"] == "websocket":
+            # The contract has none; what is closed before it is accepted is answered with 403.
+            await send({"type": "websocket.close"})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        operation = None
+        try:
+            match = self._router.find(scope["raw_path"].decode("latin-1"))
+            if match is None:
+                raise requests.NotFound("No resource has this path.")
+            if scope["method"] == "OPTIONS":
+                await _send_options(match.methods, send)
+                return
+            target = _find_target(match.methods, scope["method"])
+            if isinstance(target, Representation):
+                await _send_page(target, scope, send)
+                return
+            operation = target
+            scope[CALL] = await self._admit(operation, match.segments, scope, receive)
+            await self._app(scope, receive, send)
+        except Problem as problem:
+            await self._refuse(scope, receive, send, problem, operation)
+
+    async def _admit(
+        self, operation: Operation, segments: tuple[str, ...], scope: Scope, receive: Receive
+    ) -> Call:
+        """The checked call; authorisation comes before any look at the content."""
+        headers = join_headers(scope["headers"])
+        caller = await self._authenticate(operation.security, headers)
+        raise_if_not_acceptable(operation, headers)
+        faults: Faults = []
+        named = _decode_segments(operation, segments, faults)
+        arguments = operation.read_parameters(named, scope["query_string"], headers, faults)
+        media_type = None
+        scope[BODY] = b""
+        if operation.body is not None:
+            arguments["body"] = None
+            if has_content(headers):
+                media_type = find_media_type(operation.body, headers)
+                scope[BODY] = await self._read_body(operation.body, media_type, headers, receive)
+            if scope[BODY] == b"" and operation.body.required:
+                faults.append(fault("body", "", "required", "the body is missing"))
+            elif scope[BODY] and media_type is not None:
+                value = _read_json(scope[BODY], faults)
+                arguments["body"] = operation.body.read(media_type, value, faults)
+        if faults:
+            count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+            message = f"The request has {count}."
+            raise requests.InvalidRequest(message, details=faults[:_MOST_FAULTS])
+        return Call(operation, arguments, caller, media_type)
+
+    async def _read_body(
+        self, body: Body, media_type: str, headers: RawHeaders, receive: Receive
+    ) -> bytes | None:
+        """The body; None for one that is streamed, which the handler reads."""
+        if body.checks[media_type] is None:
+            raise_if_too_large(headers, self._limits.stream_bytes)
+            return None
+        raise_if_too_large(headers, self._limits.body_bytes)
+        content, more = bytearray(), True
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise requests.RequestTimeout("The connection closed too early.")
+                    content += message.get("body", b"")
+                    if len(content) > self._limits.body_bytes:
+                        raise too_large(self._limits.body_bytes)
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise requests.RequestTimeout("The body did not arrive in time.") from None
+        return bytes(content)
+
+
+def _find_target(methods: Methods, method: str) -> Operation | Representation:
+    target = methods.get("GET" if method == "HEAD" else method)
+    if target is None:
+        allow = _allow(methods)
+        message = f"This path takes {allow}."
+        raise requests.MethodNotAllowed(message, headers={"Allow": allow})
+    return target
+
+
+def _allow(methods: Methods) -> str:
+    """A complete Allow header (RFC 9110, 10.2.1)."""
+    heads = {"HEAD"} if "GET" in methods else set()
+    return ", ".join(sorted(methods.keys() | heads | {"OPTIONS"}))
+
+
+async def _send_options(methods: Methods, send: Send) -> None:
+    headers = [(b"allow", _allow(methods).encode())]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_page(page: Representation, scope: Scope, send: Send) -> None:
+    """Answer with a page that stands outside the contract."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    status, fields, body = page.respond(headers)
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _decode_segments(
+    operation: Operation, segments: tuple[str, ...], faults: Faults
+) -> dict[str, str]:
+    named = {}
+    for name, segment in zip(_PARAMETER.findall(operation.path), segments, strict=True):
+        try:
+            named[name] = decode(segment)
+        except ValueError:
+            message = "the segment cannot be decoded as UTF-8 without NUL"
+            faults.append(fault("path", f"/{name}", "encoding", message))
+    return named
+
+
+def _read_json(body: bytes, faults: Faults) -> Any:
+    """The body's value; a MalformedBody tells the faults that were found before it, too."""
+    try:
+        return read_json(body)
+    except requests.MalformedBody as problem:
+        problem.details = [*faults[: _MOST_FAULTS - 1], *problem.details]
+        raise
