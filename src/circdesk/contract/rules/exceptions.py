@@ -1,0 +1,37 @@
+"""What the house rules let pass, name by name; whoever adds a name says why."""
+
+# Path parameters that are keys by another name than `<noun>_id`.
+PATH_KEYS = frozenset(
+    (
+        "code",  # A problem's code is its address, and it is no id of a row.
+    )
+)
+
+# Enums whose values another standard wrote, by property, parameter or component.
+FOREIGN_ENUMS = frozenset(
+    (
+        "alg",  # RFC 7518 writes signature algorithms as ES256.
+        "code_challenge_method",  # RFC 7636 writes S256.
+        "currency",  # ISO 4217 writes EUR.
+        "kty",  # RFC 7518 writes key types as EC.
+        "token_type",  # RFC 6750 writes Bearer.
+    )
+)
+
+# Objects that may hold anything, by their place in the document.
+OPEN_OBJECTS = frozenset(
+    (
+        # A suggestion fills in another operation's parameters and body, whichever that is.
+        "/components/schemas/Suggestion/properties/parameters",
+        "/components/schemas/Suggestion/properties/body",
+        # OpenAPI itself says what the contract may hold.
+        "/paths/~1openapi.json/get/responses/200/content/application~1json/schema",
+        "/paths/~1openapi.yaml/get/responses/200/content/application~1yaml/schema",
+    )
+)
+
+# Operations that write without credentials, by operationId; those under OAUTH always may.
+ANONYMOUS_WRITES: frozenset[str] = frozenset()
+
+# Below this path OAuth's own rules hold: its forms, its errors, its client authentication.
+OAUTH = "/oauth/"
