@@ -1,0 +1,253 @@
+"""Every setting, read once from the environment, typed and frozen.
+
+A setting is the variable `CIRCDESK_<NAME>`; `DATABASE_URL` and `REDIS_URL` keep the names that
+platforms give them. Each secret may stand in a file instead, named by `<VARIABLE>_FILE`. Only in
+development is a file `.env` in the working directory read too.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from circdesk.settings_sources import FileSource, InstanceSource, SettingsError
+
+__all__ = [
+    "MissingSettingError",
+    "Settings",
+    "SettingsError",
+    "load_settings",
+    "settings_table",
+    "variable",
+]
+
+_PREFIX = "CIRCDESK_"
+_DOTENV = Path(".env")
+
+# Platforms hand out several names for one thing; the driver is psycopg 3 in every case.
+_DATABASE_SCHEMES = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+    "sqlite": "sqlite",
+}
+
+LogFormat = Literal["json", "console"]
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+Key = Annotated[SecretStr, Field(min_length=32, max_length=1024)]
+
+
+class MissingSettingError(SettingsError):
+    """A setting without a default is not set; the message names its variable in one line."""
+
+
+def _with_driver(url: SecretStr) -> SecretStr:
+    scheme, separator, rest = url.get_secret_value().partition("://")
+    if not separator or scheme not in _DATABASE_SCHEMES:
+        raise ValueError("must begin with postgresql:// or sqlite:///")
+    return SecretStr(f"{_DATABASE_SCHEMES[scheme]}://{rest}")
+
+
+def _redis(url: SecretStr | None) -> SecretStr | None:
+    if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://")):
+        raise ValueError("must begin with redis:// or rediss://")
+    return url
+
+
+def _without_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+def _uploads_of(values: dict[str, Any]) -> Path:
+    # Pydantic calls this although the instance itself was refused; that error is the one to show.
+    return Path(values.get("instance", "instance")) / "uploads"
+
+
+def _log_format_of(values: dict[str, Any]) -> LogFormat:
+    return "console" if values.get("env") == "development" else "json"
+
+
+class Settings(BaseSettings):
+    """The settings of one process; secrets never show in its repr."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_default=True,
+    )
+
+    env: Literal["development", "staging", "production", "sandbox"] = Field(
+        default="development",
+        description="The kind of deployment. Development and sandbox make what is missing; "
+        "staging and production refuse to start without it.",
+    )
+    instance: AbsolutePath = Field(
+        default=Path("instance"),
+        description="The directory for the embedded database and for secrets made at first start.",
+    )
+    database_url: Annotated[SecretStr, AfterValidator(_with_driver)] = Field(
+        validation_alias="DATABASE_URL",
+        description="`postgresql://…` or `sqlite:///…`. Development and sandbox default to SQLite "
+        "in the instance directory; staging and production have no default.",
+    )
+    redis_url: Annotated[SecretStr | None, AfterValidator(_redis)] = Field(
+        default=None,
+        validation_alias="REDIS_URL",
+        description="`redis://…` for what several processes share; without it, each is on its own.",
+    )
+    uploads: AbsolutePath = Field(
+        default_factory=_uploads_of,
+        description="The directory for files that wait to be imported, shared by the api and the "
+        "worker. Defaults to `uploads` in the instance directory.",
+    )
+    public_url: Annotated[str, AfterValidator(_without_slash)] | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        description="The address at which callers reach the service, such as "
+        "`https://library.example`. Defaults to the address that is served.",
+    )
+    secret_key: Key = Field(
+        description="Signs cursors; at least 32 characters. Made at first start in development "
+        "and sandbox.",
+    )
+    admin_key: Key = Field(
+        description="The API key that may write; at least 32 characters. Made at first start in "
+        "development and sandbox.",
+    )
+    max_body_bytes: int = Field(
+        default=1024**2, ge=1024, description="The largest request body, in bytes; more is a 413."
+    )
+    max_import_bytes: int = Field(
+        default=512 * 1024**2, ge=1024, description="The largest file sent for import, in bytes."
+    )
+    threads: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="Worker threads of one process, and the most database connections it opens.",
+    )
+    database_timeout_seconds: float = Field(
+        default=5,
+        gt=0,
+        le=600,
+        description="The longest wait for a connection, a lock or a statement; then a 503.",
+    )
+    body_timeout_seconds: float = Field(
+        default=30,
+        gt=0,
+        le=3600,
+        description="The longest wait for the next piece of a request body.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe level that is logged."
+    )
+    log_format: LogFormat = Field(
+        default_factory=_log_format_of,
+        description="One JSON object a line, or text for people, the default in development.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature.
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, environment, `.env`, secrets' files, and last the instance."""
+        variables: dict[str, str | None] = {}
+        for source in (dotenv_settings, env_settings):
+            if isinstance(source, EnvSettingsSource):
+                variables |= source.env_vars
+        secrets = {name: variable(name) for name in _secrets()}
+        files = FileSource(settings_cls, secrets, variables)
+        return (init_settings, env_settings, dotenv_settings, files, InstanceSource(settings_cls))
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process.
+
+    Raises:
+        MissingSettingError: A setting that has no default in this environment is not set.
+        SettingsError: A value is refused, or a `CIRCDESK_` variable is none of the settings.
+    """
+    dotenv = _DOTENV if os.environ.get("CIRCDESK_ENV", "development") == "development" else None
+    _refuse_unknown([*os.environ, *(dotenv_values(dotenv) if dotenv else ())])
+    try:
+        # The arguments that are missing here come from the environment.
+        return Settings(_env_file=dotenv)  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise _explained(error) from None
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"{_PREFIX}{name.upper()}"
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table, for the README."""
+    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.is_required() or field.default_factory else f"`{field.default}`"
+        default = "" if default == "`None`" else default
+        secret = f" Or `{variable(name)}_FILE`." if name in _secrets() else ""
+        lines.append(f"| `{variable(name)}` | {default} | {field.description}{secret} |")
+    return "\n".join(lines) + "\n"
+
+
+def _secrets() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        if SecretStr in (field.annotation, *get_args(field.annotation)):
+            yield name
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    """Stop at a misspelt variable, which would otherwise leave a default in force unnoticed."""
+    known = {variable(name) for name in Settings.model_fields}
+    known |= {f"{variable(name)}_FILE" for name in _secrets()}
+    for name in names:
+        if name.upper().startswith(_PREFIX) and name.upper() not in known:
+            raise SettingsError(f"{name} is not a setting of Circdesk")
+
+
+def _explained(error: ValidationError) -> SettingsError:
+    """Name each variable and what is wrong, and never the value, which may be a secret."""
+    faults = [
+        fault
+        for fault in error.errors(include_input=False, include_url=False)
+        # A default that is made of a refused value is no fault of its own.
+        if fault["type"] != "default_factory_not_called"
+    ]
+    wrong = [fault for fault in faults if fault["type"] != "missing"]
+    if wrong:
+        return SettingsError("; ".join(f"{_named(fault)}: {_reason(fault)}" for fault in wrong))
+    names = ", ".join(f"{_named(fault)} (or {_named(fault)}_FILE)" for fault in faults)
+    return MissingSettingError(f"{names} must be set in this environment")
+
+
+def _named(fault: ErrorDetails) -> str:
+    location = str(fault["loc"][0])
+    return variable(location) if location in Settings.model_fields else location
+
+
+def _reason(fault: ErrorDetails) -> str:
+    if fault["type"] == "too_short":
+        return f"must have at least {fault['ctx']['min_length']} characters"
+    return fault["msg"].removeprefix("Value error, ")
