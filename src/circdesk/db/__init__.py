@@ -1,0 +1,1 @@
+"""The database: engine, sessions, units of work, column types, lists, migrations."""

@@ -1,0 +1,102 @@
+"""What every table shares: names for constraints, column types that agree on both engines, keys."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated
+
+from sqlalchemy import DateTime, Dialect, MetaData, String, Text, TypeDecorator, Uuid
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
+from uuid_utils.compat import uuid7
+
+from circdesk import clock
+
+# A constraint that is named by rule can be found by rule: in a migration, and in the error of a
+# race that it lost.
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, aware and in UTC on its way in and out; a naive datetime is a `ValueError`.
+
+    SQLite has no type for it and gets text of one length, `2026-01-31T09:30:00.000000Z`, which
+    sorts and compares as the moments do.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime] | TypeEngine[str]:
+        """Text on SQLite, `timestamptz` on PostgreSQL."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(27))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | str | None:
+        """Refuse naive moments, which PostgreSQL would take for the session's local time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a moment without a time zone: {value!r}")
+        moment = value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return moment
+
+    def process_result_value(
+        self,
+        value: datetime | str | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature.
+    ) -> datetime | None:
+        """Return an aware datetime; PostgreSQL's are in UTC, as the engine sets its sessions."""
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+# A column that lists are sorted by. Both engines compare its bytes, so that a page, a cursor and
+# an index mean the same order everywhere, whatever locale the server was made with.
+SortKey = Text().with_variant(Text(collation="C"), "postgresql")
+
+Moment = Annotated[datetime, mapped_column(UtcDateTime)]
+SortableText = Annotated[str, mapped_column(SortKey)]
+
+
+class Base(DeclarativeBase):
+    """The base of every model; its metadata is what the migrations are compared with."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's name, read once and never changed.
+        datetime: UtcDateTime,
+        str: Text,
+        uuid.UUID: Uuid,
+    }
+
+
+def _now() -> datetime:
+    # Looked up at each call, so that a test that sets the clock sets the columns too.
+    return clock.now()
+
+
+def when_created(context: DefaultExecutionContext) -> datetime:
+    """What was never changed was last changed when it was made; the columns fill up in order."""
+    created: datetime = context.get_current_parameters()["created_at"]  # type: ignore[no-untyped-call]  # SQLAlchemy leaves this one untyped.
+    return created
+
+
+class Identified:
+    """A table whose key is a UUIDv7, which grows with time and so keeps its index compact."""
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-2)
+
+
+class Timestamped:
+    """A table that knows when each row was made and last changed."""
+
+    created_at: Mapped[Moment] = mapped_column(default=_now, sort_order=100)
+    updated_at: Mapped[Moment] = mapped_column(default=when_created, onupdate=_now, sort_order=101)

@@ -1,0 +1,171 @@
+"""The engine: one for each process, with a bounded pool and a deadline on everything that waits."""
+
+import math
+import select
+import sqlite3
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+
+from circdesk.settings import Settings
+
+# Execution options of a connection. READING spares PostgreSQL a transaction: BEGIN and ROLLBACK
+# around a single read cost as much as the read.
+READING = "circdesk_reading"
+# WRITING makes SQLite take its write lock at BEGIN, where waiting for it is possible; a transaction
+# that has read before it writes can only fail.
+WRITING = "circdesk_writing"
+# Migrations rebuild tables of any size; only they lift the deadline.
+WITHOUT_DEADLINE = "circdesk_without_deadline"
+# What cursors are signed with; every session finds it through its engine.
+CURSOR_KEY = "circdesk_cursor_key"
+
+# SQLite asks after this many steps of its virtual machine, every few milliseconds, whether to go
+# on. Each question costs a Python call that needs the interpreter's lock.
+_STEPS_BETWEEN_QUESTIONS = 100_000
+
+
+def make_engine(settings: Settings) -> Engine:
+    """The engine for `settings.database_url`; nothing is connected before it is used."""
+    url = make_url(settings.database_url.get_secret_value())
+    make = _sqlite if url.get_backend_name() == "sqlite" else _postgresql
+    engine = make(url, settings)
+    engine.update_execution_options(**{CURSOR_KEY: settings.secret_key.get_secret_value().encode()})
+    return engine
+
+
+def _sqlite(url: URL, settings: Settings) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        # `isolation_level=None` keeps the driver from opening transactions by its own rules; the
+        # driver's newer `autocommit` attribute exists only from Python 3.12.
+        connect_args={"isolation_level": None, "timeout": settings.database_timeout_seconds},
+        **_pool(settings),
+    )
+    deadline = _SQLiteDeadline(settings.database_timeout_seconds)
+    event.listen(
+        engine, "connect", partial(_set_pragmas, seconds=settings.database_timeout_seconds)
+    )
+    event.listen(engine, "connect", deadline.watch)
+    event.listen(engine, "before_cursor_execute", deadline.start)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_pragmas(connection: Any, _entry: ConnectionPoolEntry, *, seconds: float) -> None:
+    _enter_wal(connection, time.monotonic() + seconds)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _enter_wal(connection: sqlite3.Connection, deadline: float) -> None:
+    """Bring the database into WAL mode, or find that another connection has done so.
+
+    SQLite gives up at once, whatever its timeout, where two connections change the mode of a new
+    database at the same time.
+    """
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if connection.get_execution_options().get(WRITING, False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        # This BEGIN takes no lock and so cannot fail; the driver alone is ten times as fast.
+        connection.connection.cursor().execute("BEGIN")
+
+
+class _SQLiteDeadline:
+    """Interrupts a statement that runs for longer than `seconds`, which SQLite cannot by itself."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def watch(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        info = entry.info
+        info["deadline"] = math.inf
+        connection.set_progress_handler(
+            lambda: time.monotonic() > info["deadline"], _STEPS_BETWEEN_QUESTIONS
+        )
+
+    def start(self, connection: Connection, *_statement: object) -> None:
+        endless = connection.get_execution_options().get(WITHOUT_DEADLINE, False)
+        connection.info["deadline"] = math.inf if endless else time.monotonic() + self._seconds
+
+
+def _postgresql(url: URL, settings: Settings) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args=_postgresql_arguments(settings.database_timeout_seconds),
+        # Transactions are opened by `_begin_postgresql`; to switch the driver's own autocommit
+        # for each unit of work would take longer than the statement in it.
+        isolation_level="AUTOCOMMIT",
+        use_native_hstore=False,  # Asking for its type would cost a query at each connect.
+        **_pool(settings),
+    )
+    event.listen(engine, "checkout", _refuse_dead_connection)
+    event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if not connection.get_execution_options().get(READING, False):
+        connection.exec_driver_sql("BEGIN")
+
+
+def _postgresql_arguments(seconds: float) -> dict[str, Any]:
+    milliseconds = math.ceil(seconds * 1000)
+    session = {
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": 2 * milliseconds,
+        "timezone": "UTC",
+    }
+    return {
+        "application_name": "circdesk",
+        "connect_timeout": math.ceil(seconds),
+        # The server may vanish without a word; then TCP itself must give up in time.
+        "tcp_user_timeout": milliseconds,
+        "keepalives_idle": 30,
+        "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+    }
+
+
+def _refuse_dead_connection(
+    connection: Any, _entry: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    """Replace the pool's connections when the server has closed this one.
+
+    An idle connection has nothing to read, except its end. Asking the socket takes microseconds,
+    where the usual ping is a round trip as long as a small read.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise InvalidatePoolError
+
+
+def _pool(settings: Settings) -> dict[str, Any]:
+    return {
+        "poolclass": QueuePool,
+        "pool_size": settings.threads,
+        "max_overflow": 0,
+        "pool_timeout": settings.database_timeout_seconds,
+    }

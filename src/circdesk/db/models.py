@@ -1,0 +1,7 @@
+"""All tables, imported in one place, so that the metadata is complete for migrations and tests."""
+
+import circdesk.catalog.models
+import circdesk.news.models  # noqa: F401 - the import is what adds the tables.
+from circdesk.db.base import Base
+
+__all__ = ["Base"]

@@ -1,0 +1,84 @@
+"""Units of work: one session, one transaction, opened and committed in one place."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session, sessionmaker
+
+from circdesk.db.engine import READING, WRITING
+from circdesk.db.errors import as_problem
+
+_current: ContextVar[Session] = ContextVar("circdesk_session")
+
+
+class ReadingSession(Session):
+    """A session that only reads; a change in it is a programming error and never stored."""
+
+
+@event.listens_for(ReadingSession, "before_flush")
+def _refuse_change(session: Session, *_: object) -> None:
+    changed = [*session.new, *session.dirty, *session.deleted]
+    raise RuntimeError(f"a reading unit of work was asked to store {changed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The makers of sessions on one engine, one for each kind of unit of work."""
+
+    reading: sessionmaker[ReadingSession]
+    writing: sessionmaker[Session]
+
+
+def make_sessions(engine: Engine) -> Sessions:
+    """The sessions of an engine.
+
+    On PostgreSQL the statements of a reading session each see what is committed when they begin;
+    on SQLite, and in writing sessions, they share one transaction.
+    """
+    reading = engine.execution_options(**{READING: True})
+    writing = engine.execution_options(**{WRITING: True})
+    return Sessions(
+        reading=sessionmaker(reading, class_=ReadingSession, autoflush=False),
+        # What is written may be shown after the commit, without a query to read it again.
+        writing=sessionmaker(writing, expire_on_commit=False),
+    )
+
+
+@contextmanager
+def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
+    """Open a session and make it the current one; commit what it wrote unless the block raises.
+
+    Units of work may be nested; each has a transaction of its own.
+
+    Raises:
+        DatabaseUnavailable: The database is out of reach; the error behind it is its cause.
+        DatabaseBusy: A lock, a deadlock or a deadline was in the way; nothing was stored.
+    """
+    session = sessions.writing() if writing else sessions.reading()
+    token = _current.set(session)
+    try:
+        # The session's own context manager closes it, which rolls back what is not committed.
+        with session:
+            yield session
+            if writing:
+                session.commit()
+    except (DBAPIError, PoolTimeoutError) as error:
+        problem = as_problem(error)
+        if problem is None:
+            raise
+        raise problem from error
+    finally:
+        _current.reset(token)
+
+
+def current_session() -> Session:
+    """The session of the unit of work around the caller; a `RuntimeError` outside of any."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise RuntimeError("no unit of work is open; see circdesk.db.unit_of_work") from None

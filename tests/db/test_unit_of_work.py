@@ -1,0 +1,211 @@
+import threading
+from collections.abc import Callable
+
+import pytest
+from psycopg.pq import TransactionStatus
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from circdesk.db.engine import make_engine
+from circdesk.db.errors import DatabaseBusy
+from circdesk.db.unit_of_work import Sessions, current_session, make_sessions, unit_of_work
+from circdesk.news.models import Post
+from circdesk.settings import Settings
+
+MakePost = Callable[..., Post]
+
+# One writer at a time, as on SQLite, cannot deadlock, and its transactions cost nothing.
+on_postgresql = pytest.mark.parametrize(
+    "database_url", ["postgresql"], indirect=True, scope="session"
+)
+
+
+def titles(sessions: Sessions) -> list[str]:
+    with unit_of_work(sessions, writing=False) as session:
+        return list(session.scalars(select(Post.title).order_by(Post.id)))
+
+
+class TestWriting:
+    def test_what_was_written_is_committed_at_the_end(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        with unit_of_work(sessions, writing=True) as session:
+            session.add(make_post(title="One"))
+
+        assert titles(sessions) == ["One"]
+
+    def test_an_error_stores_nothing_and_passes_on(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        def fail() -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                session.add(make_post())
+                session.flush()
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+
+        assert titles(sessions) == []
+
+    def test_an_error_of_the_program_stays_what_it_is(self, sessions: Sessions) -> None:
+        with pytest.raises(DBAPIError), unit_of_work(sessions, writing=True) as session:
+            session.execute(text("SELECT nothing FROM nowhere"))
+
+    def test_what_was_written_can_be_shown_after_the_commit(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        with unit_of_work(sessions, writing=True) as session:
+            post = make_post(title="Still here")
+            session.add(post)
+
+        assert post.title == "Still here"
+
+    def test_writers_that_read_first_wait_for_each_other(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        """A SQLite transaction that reads before it writes fails unless it began as a writer."""
+        barrier = threading.Barrier(4)
+
+        def write() -> None:
+            barrier.wait()
+            for _ in range(5):
+                with unit_of_work(sessions, writing=True) as session:
+                    session.scalar(select(func.count()).select_from(Post))
+                    session.add(make_post())
+
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(titles(sessions)) == 20
+
+    def test_a_lock_that_is_held_too_long_is_busy(
+        self, sessions: Sessions, settings: Settings, make_post: MakePost
+    ) -> None:
+        with unit_of_work(sessions, writing=True) as session:
+            session.add(make_post(title="First"))
+        impatient = make_engine(settings.model_copy(update={"database_timeout_seconds": 0.1}))
+        change = text("UPDATE posts SET title = 'Changed'")
+
+        with unit_of_work(sessions, writing=True) as holder:
+            holder.execute(change)
+            with (
+                pytest.raises(DatabaseBusy) as caught,
+                unit_of_work(make_sessions(impatient), writing=True) as other,
+            ):
+                other.execute(change)
+
+        impatient.dispose()
+        assert (caught.value.status, caught.value.code) == (503, "database_busy")
+        assert caught.value.headers == {"Retry-After": "1"}
+        assert titles(sessions) == ["Changed"]
+
+    @on_postgresql
+    def test_a_deadlock_is_busy_for_one_and_nothing_to_the_other(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        posts = [make_post(), make_post()]
+        with unit_of_work(sessions, writing=True) as session:
+            session.add_all(posts)
+        barrier = threading.Barrier(2)
+        outcomes: list[str] = []
+
+        def change(first: Post, second: Post) -> None:
+            try:
+                with unit_of_work(sessions, writing=True) as session:
+                    for post in (first, second):
+                        session.execute(
+                            text("UPDATE posts SET title = 'Changed' WHERE id = :id"),
+                            {"id": post.id},
+                        )
+                        if post is first:
+                            barrier.wait(5)
+                outcomes.append("changed")
+            except DatabaseBusy:
+                outcomes.append("busy")
+
+        threads = [
+            threading.Thread(target=change, args=order) for order in (posts, reversed(posts))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert sorted(outcomes) == ["busy", "changed"]
+
+
+class TestReading:
+    def test_a_change_is_a_programming_error(self, sessions: Sessions, make_post: MakePost) -> None:
+        with unit_of_work(sessions, writing=False) as session:
+            session.add(make_post())
+            with pytest.raises(RuntimeError, match="a reading unit of work was asked to store"):
+                session.flush()
+
+        assert titles(sessions) == []
+
+    def test_a_writer_does_not_keep_readers_waiting(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        with unit_of_work(sessions, writing=True) as session:
+            session.add(make_post())
+            session.flush()
+
+            assert titles(sessions) == []
+
+    @on_postgresql
+    @pytest.mark.parametrize("writing", [False, True])
+    def test_postgresql_opens_transactions_for_writing_alone(
+        self, sessions: Sessions, *, writing: bool
+    ) -> None:
+        with unit_of_work(sessions, writing=writing) as session:
+            session.execute(text("SELECT 1"))
+            driver = session.connection().connection.driver_connection
+            assert driver is not None
+            in_transaction = driver.info.transaction_status is TransactionStatus.INTRANS
+            assert in_transaction == writing
+
+    def test_a_writer_is_no_reader_after_a_reader_had_its_connection(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        titles(sessions)
+
+        with unit_of_work(sessions, writing=True) as session:
+            session.add(make_post())
+            session.flush()
+            session.rollback()
+
+        assert titles(sessions) == []
+
+
+class TestCurrentSession:
+    def test_it_is_that_of_the_unit_of_work_around(self, sessions: Sessions) -> None:
+        with unit_of_work(sessions, writing=True) as outer:
+            assert current_session() is outer
+            with unit_of_work(sessions, writing=False) as inner:
+                assert current_session() is inner
+            assert current_session() is outer
+
+    def test_outside_it_is_a_runtime_error(self) -> None:
+        with pytest.raises(RuntimeError, match="no unit of work is open"):
+            current_session()
+
+    def test_another_thread_has_its_own(self, session: Session) -> None:
+        errors: list[RuntimeError] = []
+
+        def ask() -> None:
+            try:
+                current_session()
+            except RuntimeError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+
+        assert len(errors) == 1
+        assert current_session() is session
