@@ -1,0 +1,1 @@
+"""Posts: the smallest domain, on which every other is modelled."""

@@ -1,0 +1,124 @@
+"""What can be done with posts."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session, raiseload
+
+from circdesk import clock
+from circdesk.contract.requests import NotFound
+from circdesk.db.pagination import Page, PageQuery, paginate
+from circdesk.db.text import sort_key
+from circdesk.news.models import Post, PostTag
+
+JSON = dict[str, Any]
+
+# The tags of each post of a list in the list's own statement; no tag holds a blank.
+_ORDERED = select(PostTag.name).where(PostTag.post_id == Post.id).order_by(PostTag.position)
+_TAGS = select(
+    func.aggregate_strings(_ORDERED.correlate(Post).subquery().c.name, " ")
+).scalar_subquery()
+
+_SORTS = {"title": (Post.sort_title,), "published_at": (Post.published_at,)}
+
+
+class PostQuery(PageQuery):
+    """What posts can be filtered by."""
+
+    tag: str | None
+    author: str | None
+    published_after: datetime | None
+    published_before: datetime | None
+
+
+def list_posts(session: Session, query: PostQuery) -> Page:
+    """One page of the posts that match."""
+    found = select(Post, _TAGS.label("tags")).options(raiseload(Post.tags))
+    if query["tag"] is not None:
+        found = found.where(Post.tags.any(PostTag.name == query["tag"]))
+    if query["author"] is not None:
+        found = found.where(Post.author == query["author"])
+    if query["published_after"] is not None:
+        found = found.where(Post.published_at >= query["published_after"])
+    if query["published_before"] is not None:
+        found = found.where(Post.published_at < query["published_before"])
+    return paginate(session, found, sorts=_SORTS, query=query, present=_present_row)
+
+
+def create_post(session: Session, content: JSON) -> JSON:
+    """Publish a post, at once where `published_at` is None."""
+    post = Post(published_at=clock.now())
+    _fill(post, content)
+    session.add(post)
+    session.flush()
+    return present(post)
+
+
+def read_post(session: Session, post_id: UUID) -> JSON:
+    """One post. Raises NotFound."""
+    return present(_find(session, post_id))
+
+
+def replace_post(session: Session, post_id: UUID, content: JSON) -> JSON:
+    """Replace everything that a caller can set. Raises NotFound."""
+    post = _find(session, post_id)
+    _fill(post, content)
+    session.flush()
+    return present(post)
+
+
+def patch_post(session: Session, post_id: UUID, changes: JSON) -> JSON:
+    """Apply a merge patch (RFC 7396): what it does not name stays. Raises NotFound."""
+    post = _find(session, post_id)
+    _fill(post, present(post) | changes)
+    session.flush()
+    return present(post)
+
+
+def delete_post(session: Session, post_id: UUID) -> None:
+    """Delete a post. Raises NotFound."""
+    session.delete(_find(session, post_id))
+
+
+def present(post: Post) -> JSON:
+    """A post as the contract shows it."""
+    return _present(post, [tag.name for tag in post.tags])
+
+
+def _present_row(row: Row[*tuple[Any, ...]]) -> JSON:
+    return _present(row[0], row.tags.split() if row.tags else [])
+
+
+def _present(post: Post, tags: list[str]) -> JSON:
+    return {
+        "id": post.id,
+        "title": post.title,
+        "body": post.body,
+        "author": post.author,
+        "tags": tags,
+        "published_at": post.published_at,
+        "created_at": post.created_at,
+        "updated_at": post.updated_at,
+    }
+
+
+def _find(session: Session, post_id: UUID) -> Post:
+    post = session.get(Post, post_id)
+    if post is None:
+        raise NotFound(f"No post has the id {post_id}.")
+    return post
+
+
+def _fill(post: Post, content: JSON) -> None:
+    post.title = content["title"]
+    post.sort_title = sort_key(post.title)
+    post.body = content["body"]
+    post.author = content["author"]
+    # Without a time it stays as it was, so that replacing a post twice is replacing it once.
+    post.published_at = content["published_at"] or post.published_at
+    kept = {tag.name: tag for tag in post.tags}
+    post.tags = [kept.get(name) or PostTag(name=name) for name in content["tags"] or ()]
+    for position, tag in enumerate(post.tags):
+        tag.position = position
