@@ -1,0 +1,1 @@
+"""What every request crosses before and after its handler."""

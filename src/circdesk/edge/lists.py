@@ -1,0 +1,43 @@
+"""Lists as the contract has them: `{items, page, per_page, total, next_cursor, links}`."""
+
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from circdesk.db.pagination import START, Page
+
+
+def list_answer(page: Page, url: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Body, status and Link header (RFC 8288) for one page of the list at `url`.
+
+    Links keep the query but for `page` and `cursor`. With a cursor there are no page numbers, and
+    all links stay with cursors.
+    """
+    links = _links(page, url)
+    body: dict[str, Any] = {"items": page.items, "per_page": page.per_page, "links": links}
+    if page.page is not None:
+        body |= {"page": page.page, "total": page.total, "total_relation": page.total_relation}
+    if page.has_cursor:
+        body["next_cursor"] = page.next_cursor
+    header = ", ".join(f'<{target}>; rel="{rel}"' for rel, target in links.items())
+    return body, 200, {"Link": header}
+
+
+def _links(page: Page, url: str) -> dict[str, str]:
+    path, _, query = url.partition("?")
+    kept = [(n, v) for n, v in parse_qsl(query, keep_blank_values=True) if n not in _PLACES]
+
+    def link(**place: object) -> str:
+        return f"{path}?{urlencode([*kept, *place.items()])}" if kept or place else path
+
+    links = {"self": url, "first": link(cursor=START) if page.page is None else link()}
+    if page.page is not None:
+        if page.page > 1:
+            links["prev"] = link(page=page.page - 1)
+        if page.has_next and (page.page + 1) * page.per_page <= 10_000:
+            links["next"] = link(page=page.page + 1)
+    if "next" not in links and page.next_cursor is not None:
+        links["next"] = link(cursor=page.next_cursor)
+    return links
+
+
+_PLACES = ("page", "cursor")

@@ -1,0 +1,35 @@
+"""Problems that are answered before or around Flask, in the same form as inside it."""
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from circdesk.contract.answers import ContractBroken, problem_answer
+from circdesk.contract.environ import request_uri
+from circdesk.contract.operations import Operation
+from circdesk.contract.problems import Problem
+from circdesk.contract.requests import InternalError
+
+log = structlog.get_logger("circdesk")
+
+
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, problem: Problem, operation: Operation | None
+) -> None:
+    """Answer a request with a problem; one that the contract does not declare becomes a 500."""
+    del receive
+    instance, request_id = request_uri(scope).partition("?")[0], scope["circdesk.request_id"]
+    try:
+        answer = problem_answer(operation, problem, instance=instance, request_id=request_id)
+    except ContractBroken as broken:
+        log.exception("contract_broken", reason=str(broken))
+        problem = InternalError("Something broke.")
+        answer = problem_answer(None, problem, instance=instance, request_id=request_id)
+    headers = {
+        **answer.headers,
+        "Content-Type": answer.media_type or "",
+        "Content-Length": str(len(answer.body)) if isinstance(answer.body, bytes) else "0",
+    }
+    body = b"" if scope["method"] == "HEAD" else answer.body
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,81 @@
+"""The outermost ring: request id, access log, headers of every answer, the last resort.
+
+It stands around everything, so that nothing is answered without a request id and no error,
+wherever it comes from, leaves in a form of its own.
+"""
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from circdesk.contract.requests import InternalError
+from circdesk.edge.refusals import refuse
+
+log = structlog.get_logger("circdesk.access")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+REQUEST_ID = "circdesk.request_id"
+
+
+class EveryRequest:
+    """ASGI middleware that gives each request its id and each answer its common headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; log its answer when it has been sent."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = scope[REQUEST_ID] = _request_id(scope)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        answer = _Answer(send, request_id)
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception:
+            structlog.get_logger("circdesk").exception("request_failed")
+            # Once an answer has begun, only a broken connection can tell that it is wrong.
+            if answer.status:
+                raise
+            await refuse(scope, receive, answer.send, InternalError("Something broke."), None)
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=answer.status,
+                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                client=scope["client"][0] if scope.get("client") else None,
+            )
+
+
+class _Answer:
+    """The sending side: adds the common headers and remembers the status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._headers = [
+            (b"x-request-id", request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message["headers"], *self._headers]}
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's X-Request-Id where it is well-formed, so that a trace can cross services."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):
+            return str(value.decode("latin-1"))
+    return uuid4().hex

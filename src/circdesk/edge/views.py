@@ -1,0 +1,107 @@
+"""Flask's side of a request: one unit of work around the handler, one place for its errors."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import RawIOBase
+from typing import Any, cast
+
+import flask
+import structlog
+
+from circdesk.contract.answers import Answer, ContractBroken, make_answer, problem_answer
+from circdesk.contract.door import Call
+from circdesk.contract.environ import CALL
+from circdesk.contract.handlers import Handler
+from circdesk.contract.operations import Operation
+from circdesk.contract.problems import Problem
+from circdesk.contract.requests import InternalError
+from circdesk.contract.streams import LimitedReader
+from circdesk.db.pagination import Page
+from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.edge.lists import list_answer
+
+log = structlog.get_logger("circdesk")
+
+View = Callable[[], flask.Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is streamed: its media type and its bytes, to be read once as they arrive."""
+
+    media_type: str
+    stream: RawIOBase
+
+
+def make_view_factory(
+    sessions: Sessions, *, upload_limit: int
+) -> Callable[[Operation, Handler], View]:
+    """What makes the view of an operation; a view runs its handler in one unit of work."""
+
+    def make_view(operation: Operation, handler: Handler) -> View:
+        def view() -> flask.Response:
+            call: Call = flask.request.environ[CALL]
+            arguments = _arguments(call, upload_limit)
+            with ExitStack() as stack:
+                # What a handler wrote is committed only once its answer has been checked.
+                stack.enter_context(unit_of_work(sessions, writing=not operation.safe))
+                answer = _answer(operation, handler(**arguments))
+                response = _respond(answer)
+                if not isinstance(answer.body, bytes):
+                    # A stream still reads from the database; its end closes the unit of work.
+                    response.call_on_close(stack.pop_all().close)
+            return response
+
+        return view
+
+    return make_view
+
+
+def _arguments(call: Call, upload_limit: int) -> dict[str, Any]:
+    body = call.operation.body
+    if body is None or call.media_type is None or body.checks[call.media_type] is not None:
+        return call.arguments
+    stream = LimitedReader(flask.request.environ["wsgi.input"], upload_limit)
+    return {**call.arguments, "body": Upload(call.media_type, stream)}
+
+
+def _answer(operation: Operation, returned: Any) -> Answer:
+    if isinstance(returned, Page):
+        returned = list_answer(returned, flask.request.environ["REQUEST_URI"])
+    # What is asked of it here, `get`, werkzeug's headers answer as a mapping that ignores case.
+    headers = cast("Mapping[str, str]", flask.request.headers)
+    return make_answer(operation, returned, headers)
+
+
+def _respond(answer: Answer) -> flask.Response:
+    response = flask.Response(answer.body, answer.status, dict(answer.headers))
+    del response.headers["Content-Type"]
+    if answer.media_type is not None:
+        response.headers["Content-Type"] = answer.media_type
+    return response
+
+
+def add_error_handlers(app: flask.Flask) -> None:
+    """Answer problems in their form and everything else as a logged 500."""
+    app.register_error_handler(Problem, _answer_problem)
+    app.register_error_handler(Exception, _answer_crash)
+
+
+def _answer_problem(problem: Problem) -> flask.Response:
+    call: Call = flask.request.environ[CALL]
+    try:
+        return _respond(_problem_answer(call.operation, problem))
+    except ContractBroken as broken:
+        return _answer_crash(broken)
+
+
+def _answer_crash(error: Exception) -> flask.Response:
+    log.error("request_failed", exc_info=error)
+    return _respond(_problem_answer(None, InternalError("Something broke.")))
+
+
+def _problem_answer(operation: Operation | None, problem: Problem) -> Answer:
+    request_id = structlog.contextvars.get_contextvars()["request_id"]
+    path = flask.request.environ["REQUEST_URI"].partition("?")[0]
+    return problem_answer(operation, problem, instance=path, request_id=request_id)

@@ -1,0 +1,1 @@
+"""The service about itself: index, probes, problems, contract."""

