@@ -1,0 +1,1 @@
+"""Books, authors, subjects, branches and copies: what the library holds."""

@@ -1,0 +1,1 @@
+"""Import of bibliographic records: readers, matching, jobs."""
