@@ -1,0 +1,288 @@
+"""Full-text search of books: the one seam between what people type and the two engines.
+
+Everything searched is folded, so both engines only ever see letters, digits and blanks; each word
+is quoted besides, so nothing that is typed can be an operator or a fault.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Executable,
+    FromClause,
+    Integer,
+    Row,
+    Select,
+    TextualSelect,
+    bindparam,
+    column,
+    func,
+    literal_column,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from circdesk.catalog.book_rows import engine_of, shown_books
+from circdesk.catalog.identifiers import InvalidIsbnError, normalize_isbn
+from circdesk.catalog.models import Book, BookText
+from circdesk.db.text import fold_for_search, words
+
+# A relevance is worked out for so many books; the order of the others cannot matter to anybody.
+CANDIDATES = 10_000
+
+# The last word may still be on its way: from three letters on it is also tried as a beginning.
+_LETTERS_OF_A_BEGINNING = 3
+# In scripts that put no blanks between words, a single letter is: Thai, Lao, Burmese, Khmer,
+# Japanese and Chinese.
+_WITHOUT_BLANKS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u3400-\u9fff"
+    "\U00020000-\U0003ffff]"
+)
+# How people say that what follows is an ISBN.
+_ISBN_SIGN = re.compile(r"\s*isbn(-1[03])?:?\s*", re.IGNORECASE)
+# PostgreSQL refuses words of 2 kB. Longer words than this are told apart by their beginning.
+_LONGEST_WORD = 100
+_INDEXED_AT_ONCE = 500
+
+Part = Literal["title", "people"]
+AnySelect = Select[*tuple[Any, ...]]
+Condition = ColumnElement[bool]
+
+# PostgreSQL calls the parts of a document A to D.
+_LABELS: dict[Part, str] = {"title": "A", "people": "B"}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word that must be found, or its beginning; anywhere, or in one part of the text."""
+
+    word: str
+    is_beginning: bool = False
+    part: Part | None = None
+
+    def postgresql(self) -> str:
+        """The term for `to_tsquery`, which reads the word with the parser of documents."""
+        beginning = "*" if self.is_beginning else ""
+        options = beginning + (_LABELS[self.part] if self.part else "")
+        return f"'{self.word}'" + (f":{options}" if options else "")
+
+    def sqlite(self) -> str:
+        """The term for `MATCH`, https://www.sqlite.org/fts5.html#full_text_query_syntax."""
+        part = f"{self.part} : " if self.part else ""
+        return f'{part}"{self.word}"' + (" *" if self.is_beginning else "")
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    """All of `terms` must be found; where no book has them all, `looser` is searched instead."""
+
+    terms: tuple[Term, ...]
+    looser: tuple[Term, ...]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to search; without a single word nothing is found."""
+        return bool(self.terms)
+
+
+def parse(*texts: tuple[str | None, Part | None]) -> TextQuery | None:
+    """Read what people typed, each text with the part it is searched in; None where all are None.
+
+    `word*` is a beginning. A last word of three letters or more is also taken as a beginning, if
+    no book has all words as they stand; in scripts without blanks one letter will do. What is an
+    ISBN, in either length, with or without separators and `isbn:`, is searched as its thirteen
+    digits.
+    """
+    given = [(text, part) for text, part in texts if text is not None]
+    if not given:
+        return None
+    read = [[*_terms(text, part)] for text, part in given]
+    if not all(read):
+        return TextQuery((), ())
+    terms = tuple(term for of_text in read for term in of_text)
+    looser = tuple(term for of_text in read for term in [*of_text[:-1], _loosened(of_text[-1])])
+    return TextQuery(terms, looser)
+
+
+def _terms(text: str, part: Part | None) -> Iterator[Term]:
+    for typed in _isbn_or_words(text):
+        folded = words(typed)
+        for place, word in enumerate(folded, 1):
+            starred = typed.endswith("*") and place == len(folded)
+            is_beginning = starred or len(word) > _LONGEST_WORD
+            yield Term(word[:_LONGEST_WORD], is_beginning, part)
+
+
+def _isbn_or_words(text: str) -> Iterable[str]:
+    """The text as one ISBN if it is one, such as `978 0 441 47812 5`; else what blanks part."""
+    whole = _isbn(text)
+    return [whole] if whole else [_isbn(typed) or typed for typed in text.split()]
+
+
+def _isbn(text: str) -> str | None:
+    try:
+        return normalize_isbn(_ISBN_SIGN.sub("", text, count=1))
+    except InvalidIsbnError:
+        return None
+
+
+def _loosened(term: Term) -> Term:
+    is_long = len(term.word) >= _LETTERS_OF_A_BEGINNING or _WITHOUT_BLANKS.search(term.word)
+    is_word = bool(is_long) and not term.word.isdigit()
+    return replace(term, is_beginning=term.is_beginning or is_word)
+
+
+def ranked(query: TextQuery, engine: str, conditions: Iterable[Condition]) -> FromClause:
+    """The first 10,001 books that match and meet the conditions: `book_id`, `rank`, `total`.
+
+    A higher rank is a better match. `total` is how many rows there are, the same in each.
+    """
+    candidates = _candidates(query, engine, conditions)
+    return select(candidates, func.count().over().label("total")).subquery("ranked")
+
+
+def counted(query: TextQuery, engine: str, conditions: Iterable[Condition]) -> AnySelect:
+    """How many books match and meet the conditions, up to 10,001, and whether only loosely."""
+    candidates = _candidates(query, engine, conditions)
+    is_looser = func.coalesce(func.max(candidates.c.looser), 0)
+    return select(func.count().label("total"), is_looser.label("is_looser")).select_from(candidates)
+
+
+def holding(terms: Iterable[Term], engine: str) -> AnySelect:
+    """The ids of the books that have all terms, as `book_id`; for books in another order.
+
+    The words stand in the statement itself, so that it is planned for how frequent they are.
+    """
+    words: ColumnElement[str] = bindparam("terms", _render(terms, engine), literal_execute=True)
+    book_ids: AnySelect = select(BookText.book_id)
+    if engine == "postgresql":
+        simple: ColumnElement[Any] = literal_column("'simple'::regconfig")
+        return book_ids.where(literal_column("document").op("@@")(func.to_tsquery(simple, words)))
+    book_search = table("book_search", column("rowid"))
+    matches = literal_column("book_search").op("MATCH")(words)
+    return book_ids.join(book_search, book_search.c.rowid == BookText.id).where(matches)
+
+
+def _candidates(query: TextQuery, engine: str, conditions: Iterable[Condition]) -> FromClause:
+    # Materialized, it is planned as if all matches were wanted, which is right for rare words,
+    # and yet read no further than the limit, which is right for frequent ones.
+    matches = _matches(query, engine).cte("matches").prefix_with("MATERIALIZED")
+    candidates = select(matches)
+    conditions = [*conditions]
+    if conditions:
+        candidates = candidates.join(Book, Book.id == matches.c.book_id).where(*conditions)
+    return candidates.limit(CANDIDATES + 1).subquery("candidates")
+
+
+def _matches(query: TextQuery, engine: str) -> TextualSelect:
+    if not query:
+        return _NOTHING
+    strict, looser = (_render(terms, engine) for terms in (query.terms, query.looser))
+    return _SQL[engine].bindparams(strict=strict, looser=looser)
+
+
+def _render(terms: Iterable[Term], engine: str) -> str:
+    if engine == "postgresql":
+        return " & ".join(term.postgresql() for term in terms)
+    return " AND ".join(term.sqlite() for term in terms)
+
+
+def _sql(statement: str) -> TextualSelect:
+    return text(statement).columns(
+        BookText.book_id, column("rank", Double), column("looser", Integer)
+    )
+
+
+_NOTHING = _sql("SELECT book_id, 0.0 AS rank, 0 AS looser FROM book_texts WHERE false")
+
+# The looser query runs only where the strict one found nothing. Weights are those of D to A; 1
+# divides the rank by the logarithm of the document's length, so that a short title counts for more.
+_POSTGRESQL = _sql("""
+    WITH whole AS MATERIALIZED (
+        SELECT book_id, ts_rank('{0.1, 0.2, 0.4, 1.0}', document, query, 1) AS rank
+        FROM book_texts, to_tsquery('simple', :strict) AS query
+        WHERE document @@ query
+    )
+    SELECT book_id, rank, 0 AS looser FROM whole
+    UNION ALL
+    SELECT book_id, ts_rank('{0.1, 0.2, 0.4, 1.0}', document, query, 1), 1
+    FROM book_texts, to_tsquery('simple', :looser) AS query
+    WHERE document @@ query AND NOT EXISTS (SELECT FROM whole)
+""")
+
+# bm25() takes a weight for each column, and is the better the lower it is.
+_SQLITE = _sql("""
+    WITH whole AS MATERIALIZED (
+        SELECT book_id, -bm25(book_search, 10, 4, 2, 1, 1) AS rank
+        FROM book_search JOIN book_texts ON book_texts.id = book_search.rowid
+        WHERE book_search MATCH :strict
+    )
+    SELECT book_id, rank, 0 AS looser FROM whole
+    UNION ALL
+    SELECT book_id, -bm25(book_search, 10, 4, 2, 1, 1), 1
+    FROM book_search JOIN book_texts ON book_texts.id = book_search.rowid
+    WHERE book_search MATCH :looser AND NOT EXISTS (SELECT 1 FROM whole)
+""")
+
+_SQL = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}
+
+
+def text_row(
+    title: str,
+    subtitle: str | None,
+    people: Iterable[str],
+    subjects: Iterable[str],
+    rest: Iterable[str | None],
+    variants: Iterable[str] = (),
+) -> dict[str, str]:
+    """The columns of `book_texts` but for its keys, for a book with these facts.
+
+    `rest` is whatever else the book is found by; `variants` are titles and names in other scripts.
+    """
+    return {
+        "title": fold_for_search(f"{title} {subtitle or ''}"),
+        "people": fold_for_search(" ".join(people)),
+        "subjects": fold_for_search(" ".join(subjects)),
+        "rest": fold_for_search(" ".join(filter(None, rest))),
+        "variants": fold_for_search(" ".join(variants)),
+    }
+
+
+def index_books(session: Session, book_ids: Sequence[UUID]) -> None:
+    """Write anew what these books are found by, after anything that it is made of has changed."""
+    engine = engine_of(session)
+    for start in range(0, len(book_ids), _INDEXED_AT_ONCE):
+        some = book_ids[start : start + _INDEXED_AT_ONCE]
+        books = session.execute(shown_books(engine).where(Book.id.in_(some))).all()
+        if books:
+            session.execute(_upsert(engine), [{"book_id": b.id, **_row(b)} for b in books])
+
+
+def _row(book: Row[*tuple[Any, ...]]) -> dict[str, str]:
+    return text_row(
+        book.title,
+        book.subtitle,
+        [author["name"] for author in book.authors or ()],
+        [subject["name"] for subject in book.subjects or ()],
+        [book.publisher, book.edition, *(book.isbns or ()), book.summary],
+    )
+
+
+@cache
+def _upsert(engine: str) -> Executable:
+    insert = postgresql.insert if engine == "postgresql" else sqlite.insert
+    statement = insert(BookText)
+    made = ("title", "people", "subjects", "rest")
+    return statement.on_conflict_do_update(
+        index_elements=[BookText.book_id],
+        # Variants are known to imports alone, and stay.
+        set_={name: statement.excluded[name] for name in made},
+    )
