@@ -1,0 +1,119 @@
+"""What Schemathesis must know beyond the contract; `schemathesis.toml` loads it.
+
+A format of ours says more than a pattern can; the strategies make values of each. Coverage of a
+pattern's lengths passes them by, and rules between parameters stand in descriptions only:
+`map_case` brings valid cases back to both. Invalid cases are let be.
+"""
+
+from itertools import count
+from typing import Any
+from zoneinfo import available_timezones
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import Case, HookContext, SerializationContext
+from schemathesis.transport.serialization import serialize_binary
+
+REACH = 10_000
+ITEM_MAPPINGS = ["952:branch=b,barcode=p", "852:branch=b;952:branch=b,barcode=p,shelf_mark=o"]
+TIME_ZONES = sorted(available_timezones())
+fresh = count(1)
+
+
+def isbn_13(body: int) -> str:
+    """The ISBN-13 with these nine digits after its prefix."""
+    digits = f"978{body:09}"
+    total = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))
+    return f"{digits}{-total % 10}"
+
+
+def isbn_10(body: int) -> str:
+    """The ISBN-10 with these nine digits."""
+    digits = f"{body:09}"
+    total = sum(int(digit) * (10 - place) for place, digit in enumerate(digits))
+    return digits + "0123456789X"[-total % 11]
+
+
+ids = st.uuids().map(str)
+known_isbns = st.sampled_from(["9780441478125", "978-0-441-47812-5", "0-441-47812-3"])
+isbns = known_isbns | st.integers(0, 10**9 - 1).flatmap(
+    lambda body: st.sampled_from([isbn_13(body), isbn_10(body)])
+)
+codes = st.sampled_from(["central", "harbour"]) | st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True)
+barcodes = st.integers(30_001, 30_400).map(str) | st.from_regex(
+    r"[A-Za-z0-9._-]{1,64}", fullmatch=True
+)
+
+FORMATS: dict[str, st.SearchStrategy[str]] = {
+    "isbn": isbns,
+    # Any other cursor is good for one list with one sort and the same filters only.
+    "cursor": st.just("start"),
+    "language": st.sampled_from(["eng", "EN", "ger", "deu", "de", "jpn", "zxx"]),
+    "time-zone": st.sampled_from(TIME_ZONES),
+    "book-key": ids | isbns.map("isbn:{}".format),
+    "branch-key": ids | codes.map("code:{}".format),
+    "copy-key": ids | barcodes.map("barcode:{}".format),
+    "item-mapping": st.sampled_from(ITEM_MAPPINGS),
+}
+for name, strategy in FORMATS.items():
+    schemathesis.openapi.format(name, strategy)
+
+
+# Of the forms that can be imported, the one that has no example in the contract.
+schemathesis.openapi.media_type(
+    "application/marc",
+    st.just(b"00061nam a2200037 a 4500245001300000\x1e00\x1faMiddlemarch\x1e\x1d"),
+)
+
+
+@schemathesis.serializer("text/csv", "text/tab-separated-values")
+def send_file(context: SerializationContext, value: Any) -> bytes:
+    """Send a file as it is; Schemathesis sends nothing where text is made of bytes."""
+    del context
+    return serialize_binary(value)
+
+
+@schemathesis.hook
+def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
+    """Bring a valid case back to what descriptions and formats say beyond its schema."""
+    del context
+    if case.meta is None or case.meta.generation.mode.is_negative:
+        return case
+    query = case.query
+    if "cursor" in query:
+        # A cursor knows no pages, and relevance, the order of `q`, has nothing else.
+        query["cursor"] = "start"
+        for other in ("page", "sort", "q"):
+            query.pop(other, None)
+    if int(query.get("page", 1)) * int(query.get("per_page", 20)) > REACH:
+        del query["page"]
+    if query.get("items") not in ITEM_MAPPINGS:
+        query.pop("items", None)
+    if isinstance(case.body, dict):
+        mend(case.body)
+    return case
+
+
+def mend(body: dict[str, Any]) -> None:
+    """Mend what a body has that exists once only, and what depends on other things in it."""
+    if body.get("time_zone", "UTC") not in TIME_ZONES:
+        body["time_zone"] = "Europe/Lisbon"
+    for day, spans in (body.get("opening_hours") or {}).items():
+        body["opening_hours"][day] = spans and in_order(spans)
+    if "code" in body:
+        body["code"] = f"{body['code'][:50]}-{next(fresh)}"
+    if body.get("barcode"):
+        body["barcode"] = f"{body['barcode'][:50]}-{next(fresh)}"
+    if body.keys() == {"name"}:
+        body["name"] = f"{body['name'][:250]} {next(fresh)}"
+    if body.get("isbns"):
+        body["isbns"] = [isbn_13(500_000_000 + next(fresh)) for _ in body["isbns"]]
+
+
+def in_order(spans: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same times as spans that end after they begin, one after the other."""
+    times = sorted({time for span in spans for time in span.values()})
+    return [
+        {"opens": opens, "closes": closes}
+        for opens, closes in zip(times[::2], times[1::2], strict=False)
+    ]
