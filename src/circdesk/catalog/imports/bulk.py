@@ -86,6 +86,7 @@ def _json(rows: object) -> str:
 def _insert(engine: str, table: FromClause, columns: tuple[str, ...]) -> str:
     names = ", ".join(columns)
     values = ", ".join(_values(engine, table, columns))
+    # Every name in it is one of our own tables or columns; values travel as a parameter.
     # Without its WHERE, SQLite would take the ON of a conflict for that of a join.
     return f"INSERT INTO {table} ({names}) SELECT {values} FROM {_ROWS[engine]} WHERE true"  # noqa: S608
 
@@ -94,6 +95,7 @@ def _insert(engine: str, table: FromClause, columns: tuple[str, ...]) -> str:
 def _update(engine: str, table: FromClause, columns: tuple[str, ...]) -> str:
     *values, key = _values(engine, table, columns)
     changes = ", ".join(f"{name} = {value}" for name, value in zip(columns, values, strict=False))
+    # Every name in it is one of our own tables or columns; values travel as a parameter.
     return f"UPDATE {table} SET {changes} FROM {_ROWS[engine]} WHERE {table}.{columns[-1]} = {key}"  # noqa: S608
 
 
