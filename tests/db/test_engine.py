@@ -2,15 +2,18 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
 
 from circdesk.db.engine import WITHOUT_DEADLINE, make_engine
 from circdesk.db.errors import DatabaseBusy, DatabaseUnavailable
+from circdesk.db.patience import PatientConnection, patience_beyond
 from circdesk.db.unit_of_work import make_sessions, unit_of_work
 from circdesk.settings import Settings
 
@@ -35,8 +38,10 @@ def impatient_engine(settings: Settings, **changes: object) -> Iterator[Engine]:
     """An engine of its own on the same database, whose deadline is soon."""
     changes = {"database_timeout_seconds": 0.2, "threads": 1} | changes
     engine = make_engine(settings.model_copy(update=changes))
-    yield engine
-    engine.dispose()
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def read(engine: Engine, statement: str = "SELECT 1") -> object:
@@ -115,12 +120,42 @@ class TestDeadlines:
                 assert connection.scalar(text(MANY)) == 1_000_000
 
     def test_an_exhausted_pool_is_busy_in_time(self, settings: Settings) -> None:
-        with (
-            impatient_engine(settings) as impatient,
-            impatient.connect(),
-            pytest.raises(DatabaseBusy),
-        ):
-            read(impatient)
+        with impatient_engine(settings) as impatient, ExitStack() as held:
+            assert isinstance(impatient.pool, QueuePool)
+            for _ in range(impatient.pool.size()):
+                held.enter_context(impatient.connect())
+
+            with pytest.raises(DatabaseBusy):
+                read(impatient)
+
+    @on_postgresql
+    def test_postgresql_waits_longer_than_its_own_only_without_deadline(
+        self, settings: Settings
+    ) -> None:
+        with impatient_engine(settings) as impatient:
+            patient = impatient.execution_options(**{WITHOUT_DEADLINE: True})
+            waits = []
+            # One after the other they have the same connection.
+            for engine in (impatient, patient, impatient):
+                with engine.connect() as connection:
+                    connection.execute(text("SELECT 1"))
+                    driver = connection.connection.driver_connection
+                    assert isinstance(driver, PatientConnection)
+                    waits.append(driver.patience)
+
+        assert waits == [patience_beyond(0.2), None, patience_beyond(0.2)]
+
+    @on_postgresql
+    def test_a_server_without_an_answer_is_given_up(self, settings: Settings) -> None:
+        with impatient_engine(settings) as impatient, impatient.connect() as connection:
+            connection.execute(text("SET statement_timeout = 0"))
+            started = time.monotonic()
+
+            with pytest.raises(DBAPIError, match="the server did not answer in time") as caught:
+                connection.execute(text("SELECT pg_sleep(60)"))
+
+            assert time.monotonic() - started < 20
+            assert caught.value.connection_invalidated
 
     @on_postgresql
     def test_postgresql_sessions_are_bounded(self, settings: Settings) -> None:

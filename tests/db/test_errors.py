@@ -63,7 +63,7 @@ class TestAsProblem:
     def test_other_errors_are_none(self) -> None:
         assert as_problem(ValueError()) is None
 
-    @pytest.mark.parametrize("code", ["database_busy", "database_unavailable"])
+    @pytest.mark.parametrize("code", ["database_busy", "database_unavailable", "outcome_unknown"])
     def test_the_problems_are_registered(self, code: str) -> None:
         problem = find_problem(code)
 

@@ -1,3 +1,5 @@
+import os
+import socket
 import threading
 from collections.abc import Callable
 
@@ -8,8 +10,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from circdesk.db.engine import make_engine
-from circdesk.db.errors import DatabaseBusy
-from circdesk.db.unit_of_work import Sessions, current_session, make_sessions, unit_of_work
+from circdesk.db.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
+from circdesk.db.unit_of_work import (
+    Sessions,
+    current_session,
+    make_sessions,
+    sessions_of,
+    unit_of_work,
+    unit_of_work_before,
+)
 from circdesk.news.models import Post
 from circdesk.settings import Settings
 
@@ -139,6 +148,68 @@ class TestWriting:
         assert sorted(outcomes) == ["busy", "changed"]
 
 
+@on_postgresql
+class TestLostConnections:
+    def test_one_that_is_lost_at_the_commit_leaves_a_doubt(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        def write() -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                session.add(make_post())
+                session.flush()
+                hang_up(session)
+
+        with pytest.raises(OutcomeUnknown) as caught:
+            write()
+
+        assert (caught.value.status, caught.value.code) == (503, "outcome_unknown")
+        assert caught.value.headers == {"Retry-After": "5"}
+        assert isinstance(caught.value.__cause__, DBAPIError)
+        assert titles(sessions) == []
+
+    def test_one_that_is_lost_before_the_commit_has_stored_nothing(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        def write() -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                session.execute(text("SELECT 1"))
+                hang_up(session)
+                # It is only sent at the end, and before the commit.
+                session.add(make_post())
+
+        with pytest.raises(DatabaseUnavailable) as caught:
+            write()
+
+        assert caught.value.code == "database_unavailable"
+        assert titles(sessions) == []
+
+    def test_a_server_that_refuses_the_commit_has_stored_nothing(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        def write() -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                session.add(make_post())
+                session.flush()
+                end = text("SELECT pg_terminate_backend(:server, 5000)")
+                with unit_of_work(sessions, writing=False) as administrator:
+                    server = session.scalar(text("SELECT pg_backend_pid()"))
+                    assert administrator.scalar(end, {"server": server})
+
+        with pytest.raises(DatabaseUnavailable) as caught:
+            write()
+
+        assert caught.value.code == "database_unavailable"
+        assert titles(sessions) == []
+
+
+def hang_up(session: Session) -> None:
+    """Break the session's connection, without a word from the server."""
+    driver = session.connection().connection.driver_connection
+    assert driver is not None
+    with socket.socket(fileno=os.dup(driver.fileno())) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class TestReading:
     def test_a_change_is_a_programming_error(self, sessions: Sessions, make_post: MakePost) -> None:
         with unit_of_work(sessions, writing=False) as session:
@@ -180,6 +251,73 @@ class TestReading:
             session.rollback()
 
         assert titles(sessions) == []
+
+
+class TestBefore:
+    def test_what_it_wrote_stays_whatever_becomes_of_the_session(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        def fail() -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                with unit_of_work_before(session, writing=True) as before:
+                    before.add(make_post(title="Before"))
+                assert titles(sessions) == ["Before"]
+                session.add(make_post(title="After"))
+                session.flush()
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+
+        assert titles(sessions) == ["Before"]
+
+    def test_it_stores_nothing_where_it_fails_itself(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        def fail(session: Session) -> None:
+            with unit_of_work_before(session, writing=True) as before:
+                before.add(make_post(title="Before"))
+                before.flush()
+                raise ZeroDivisionError
+
+        with unit_of_work(sessions, writing=True) as session:
+            with pytest.raises(ZeroDivisionError):
+                fail(session)
+            session.add(make_post(title="After"))
+
+        assert titles(sessions) == ["After"]
+
+    def test_the_current_session_is_its_own(self, session: Session) -> None:
+        with unit_of_work_before(session, writing=False) as before:
+            assert current_session() is before
+        assert current_session() is session
+
+    @pytest.mark.parametrize("writing", [False, True])
+    def test_a_session_that_is_in_use_already_is_too_late(
+        self, sessions: Sessions, *, writing: bool
+    ) -> None:
+        with unit_of_work(sessions, writing=writing) as session:
+            session.execute(text("SELECT 1"))
+            before = unit_of_work_before(session, writing=True)
+            with pytest.raises(RuntimeError, match="in use already"):
+                before.__enter__()
+
+
+class TestSessionsOf:
+    @pytest.mark.parametrize("writing", [False, True])
+    def test_they_read_and_write_whatever_the_session_does(
+        self, sessions: Sessions, make_post: MakePost, *, writing: bool
+    ) -> None:
+        with unit_of_work(sessions, writing=writing) as session:
+            beside = sessions_of(session)
+            with unit_of_work(beside, writing=True) as writer:
+                writer.add(make_post(title="Beside"))
+
+            assert titles(beside) == titles(sessions) == ["Beside"]
+            with unit_of_work(beside, writing=False) as reader:
+                reader.add(make_post())
+                with pytest.raises(RuntimeError, match="a reading unit of work"):
+                    reader.flush()
 
 
 class TestCurrentSession:

@@ -117,7 +117,8 @@ class Names:
         there = self._there(session, [UUID(entry["id"]) for entry in given if "id" in entry])
         if len(known) < len(keys):
             # Whoever had created it has deleted it again between our two statements.
-            raise DatabaseBusy("Somebody else is changing the same names.")
+            message = "Somebody else is changing the same names."
+            raise DatabaseBusy(message, headers={"Retry-After": "1"})
         ids = [
             UUID(entry["id"]) if "id" in entry else known[sort_key(entry["name"])]
             for entry in given

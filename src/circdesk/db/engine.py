@@ -4,15 +4,17 @@ import math
 import select
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
+from circdesk.db.patience import PatientConnection, patience_beyond
 from circdesk.settings import Settings
 
 # Execution options of a connection. READING spares PostgreSQL a transaction: BEGIN and ROLLBACK
@@ -25,6 +27,11 @@ WRITING = "circdesk_writing"
 WITHOUT_DEADLINE = "circdesk_without_deadline"
 # What cursors are signed with; every session finds it through its engine.
 CURSOR_KEY = "circdesk_cursor_key"
+
+# Callers are identified in threads beside those that run requests: by keys and sessions that are
+# looked up, and by access tokens, whose keys and revocations are read anew each second.
+LOOK_UP_THREADS = 2
+REFRESH_THREADS = 1
 
 # SQLite asks after this many steps of its virtual machine, every few milliseconds, whether to go
 # on. Each question costs a Python call that needs the interpreter's lock.
@@ -42,7 +49,7 @@ def make_engine(settings: Settings) -> Engine:
 
 def _sqlite(url: URL, settings: Settings) -> Engine:
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(
         url,
         # `isolation_level=None` keeps the driver from opening transactions by its own rules; the
@@ -120,13 +127,31 @@ def _postgresql(url: URL, settings: Settings) -> Engine:
         use_native_hstore=False,  # Asking for its type would cost a query at each connect.
         **_pool(settings),
     )
+    patience = patience_beyond(settings.database_timeout_seconds)
+    event.listen(engine, "do_connect", partial(_connect_postgresql, patience=patience))
     event.listen(engine, "checkout", _refuse_dead_connection)
-    event.listen(engine, "begin", _begin_postgresql)
+    event.listen(engine, "begin", partial(_begin_postgresql, patience=patience))
     return engine
 
 
-def _begin_postgresql(connection: Connection) -> None:
-    if not connection.get_execution_options().get(READING, False):
+def _connect_postgresql(
+    _dialect: Dialect,
+    _entry: ConnectionPoolEntry,
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    *,
+    patience: float,
+) -> PatientConnection:
+    connection = PatientConnection.connect(*arguments, **options)
+    connection.patience = patience
+    return connection
+
+
+def _begin_postgresql(connection: Connection, *, patience: float) -> None:
+    options = connection.get_execution_options()
+    driver: Any = connection.connection.dbapi_connection
+    driver.patience = None if options.get(WITHOUT_DEADLINE, False) else patience
+    if not options.get(READING, False):
         connection.exec_driver_sql("BEGIN")
 
 
@@ -140,6 +165,7 @@ def _postgresql_arguments(seconds: float) -> dict[str, Any]:
     }
     return {
         "application_name": "circdesk",
+        # For each address that the host's name has; the driver makes it two seconds at least.
         "connect_timeout": math.ceil(seconds),
         # The server may vanish without a word; then TCP itself must give up in time.
         "tcp_user_timeout": milliseconds,
@@ -165,7 +191,9 @@ def _refuse_dead_connection(
 def _pool(settings: Settings) -> dict[str, Any]:
     return {
         "poolclass": QueuePool,
-        "pool_size": settings.threads,
+        "pool_size": settings.threads + LOOK_UP_THREADS + REFRESH_THREADS,
         "max_overflow": 0,
         "pool_timeout": settings.database_timeout_seconds,
+        # An error would tell the values of its statement, and with it the log.
+        "hide_parameters": True,
     }

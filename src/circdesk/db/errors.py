@@ -26,8 +26,18 @@ class DatabaseUnavailable(Problem):
     status: ClassVar[int] = 503
     title: ClassVar[str] = "The database is out of reach."
     advice: ClassVar[str] = (
-        "Send the same request again after the seconds in Retry-After. Nothing was stored, except "
-        "where the connection broke in the very moment of storing: look before you repeat."
+        "Nothing was stored. Send the same request again after the seconds in Retry-After."
+    )
+
+
+class OutcomeUnknown(DatabaseUnavailable):
+    """The database was lost between COMMIT and its answer, and may have stored it, or do so yet."""
+
+    code: ClassVar[str] = "outcome_unknown"
+    title: ClassVar[str] = "It is not known whether this was stored."
+    advice: ClassVar[str] = (
+        "After the seconds in Retry-After, look whether what you sent is there. Send the same "
+        "request again only if it is not."
     )
 
 
@@ -78,6 +88,16 @@ def as_problem(error: Exception) -> DatabaseUnavailable | None:
     if isinstance(original, psycopg.Error):
         return _from_postgresql(original)
     return None
+
+
+def as_unknown_outcome(error: DBAPIError) -> OutcomeUnknown | None:
+    """The problem of an error at COMMIT after which nobody can tell what was stored, or None."""
+    # A server that refuses a COMMIT says so, with an SQLSTATE; SQLite is never lost.
+    answered = getattr(error.orig, "sqlstate", None) is not None
+    if answered or not error.connection_invalidated:
+        return None
+    message = "The database was lost in the moment of storing this; it may be there, or not."
+    return OutcomeUnknown(message, headers=_RETRY_OUTAGE)
 
 
 def _from_sqlite(error: sqlite3.Error) -> DatabaseUnavailable | None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from circdesk.db.engine import READING, WRITING
-from circdesk.db.errors import as_problem
+from circdesk.db.errors import as_problem, as_unknown_outcome
 
 _current: ContextVar[Session] = ContextVar("circdesk_session")
 
@@ -40,8 +40,8 @@ def make_sessions(engine: Engine) -> Sessions:
     On PostgreSQL the statements of a reading session each see what is committed when they begin;
     on SQLite, and in writing sessions, they share one transaction.
     """
-    reading = engine.execution_options(**{READING: True})
-    writing = engine.execution_options(**{WRITING: True})
+    reading = engine.execution_options(**{READING: True, WRITING: False})
+    writing = engine.execution_options(**{READING: False, WRITING: True})
     return Sessions(
         reading=sessionmaker(reading, class_=ReadingSession, autoflush=False),
         # What is written may be shown after the commit, without a query to read it again.
@@ -57,6 +57,7 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
 
     Raises:
         DatabaseUnavailable: The database is out of reach; the error behind it is its cause.
+        OutcomeUnknown: It went out of reach during the commit, which may have been carried out.
         DatabaseBusy: A lock, a deadlock or a deadline was in the way; nothing was stored.
     """
     session = sessions.writing() if writing else sessions.reading()
@@ -66,7 +67,7 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
         with session:
             yield session
             if writing:
-                session.commit()
+                _commit(session)
     except (DBAPIError, PoolTimeoutError) as error:
         problem = as_problem(error)
         if problem is None:
@@ -74,6 +75,37 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
         raise problem from error
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def unit_of_work_before(session: Session, *, writing: bool) -> Iterator[Session]:
+    """A short unit of work of its own, before the session's has touched the database.
+
+    What takes long, such as hashing a password, can then be done while nothing is locked, and
+    what it must leave behind is stored whatever becomes of the session.
+    """
+    if session.in_transaction():
+        # On SQLite the two would wait for each other.
+        raise RuntimeError("the session is in use already; do this first")
+    with unit_of_work(sessions_of(session), writing=writing) as before:
+        yield before
+
+
+def sessions_of(session: Session) -> Sessions:
+    """The sessions of the engine that this one is of, for work that goes on beside it."""
+    return make_sessions(session.get_bind().engine)
+
+
+def _commit(session: Session) -> None:
+    # A flush that fails has stored nothing, whatever the error; only COMMIT leaves a doubt.
+    session.flush()
+    try:
+        session.commit()
+    except DBAPIError as error:
+        unknown = as_unknown_outcome(error)
+        if unknown is None:
+            raise
+        raise unknown from error
 
 
 def current_session() -> Session:
