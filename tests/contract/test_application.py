@@ -14,6 +14,7 @@ from circdesk.contract.application import ContractApp
 from circdesk.contract.contract import load_contract
 from circdesk.contract.door import Door, Limits
 from circdesk.contract.environ import CALL
+from circdesk.contract.forms import Reply, WebPage
 from circdesk.contract.handlers import Handler
 from circdesk.contract.operations import Operation
 
@@ -51,6 +52,9 @@ HANDLERS = {
 }
 
 
+PAGE = WebPage("help", "POST", "/pears/help", lambda _form: Reply(200, {}))
+
+
 async def anybody(*_args: Any) -> None: ...
 async def refuse(*_args: Any) -> None: ...
 
@@ -78,7 +82,8 @@ def app(
     door = partial(
         Door,
         contract=contract,
-        pages={},
+        documents={},
+        pages=[PAGE],
         authenticate=anybody,
         refuse=refuse,
         limits=Limits(body_bytes=100, stream_bytes=100, body_seconds=10),
@@ -86,6 +91,7 @@ def app(
     app = ContractApp(
         contract,
         make_view=make_view,
+        pages={PAGE: lambda: flask.Response(f"page {flask.request.environ[CALL].target.name}")},
         middlewares=[door],
         at_end=lambda: ended.append("end"),
         threads=1,
@@ -106,9 +112,10 @@ def app(
         pytest.param("GET", b"/pears/..", b"get ..", id="dots"),
         pytest.param("PUT", b"/pears/1", b"replace 1 None", id="another method"),
         pytest.param("HEAD", b"/pears/1", b"", id="HEAD"),
+        pytest.param("POST", b"/pears/help", b"page help", id="a page"),
     ],
 )
-def test_flask_runs_the_operation_that_the_door_has_found(
+def test_flask_runs_what_the_door_has_found(
     app: ContractApp, ask: Ask, method: str, target: bytes, body: bytes
 ) -> None:
     reply = ask(app, method, target)

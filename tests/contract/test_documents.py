@@ -1,10 +1,17 @@
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from circdesk.contract.documents import Bundle, ContractError, load_bundle, resolve
+from circdesk.contract.documents import (
+    Bundle,
+    ContractError,
+    load_bundle,
+    resolve,
+    with_addresses,
+)
 
 WriteContract = Callable[[Mapping[str, str]], Path]
 
@@ -266,3 +273,42 @@ class TestResolve:
         with pytest.raises(ContractError) as caught:
             resolve(self.DOCUMENT, {"$ref": "#/c"})
         assert str(caught.value) == "'#/c' leads in a circle"
+
+
+class TestWithAddresses:
+    SCOPES: ClassVar[Any] = {"read": "Read."}
+    KEY: ClassVar[Any] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+
+    def test_oauths_addresses_are_made_absolute_and_nothing_else_changes(self) -> None:
+        flow = {"tokenUrl": "/oauth/token", "refreshUrl": "/oauth/token", "scopes": self.SCOPES}
+        code = {**flow, "authorizationUrl": "/oauth/authorize"}
+        document: Any = {
+            "paths": {"/": {}},
+            "components": {
+                "schemas": {"A": {}},
+                "securitySchemes": {
+                    "OAuth2": {"type": "oauth2", "flows": {"authorizationCode": code}},
+                    "ApiKey": self.KEY,
+                },
+            },
+        }
+        before = copy.deepcopy(document)
+
+        served = with_addresses(document, "https://desk.example.org")
+
+        assert document == before
+        flows = {
+            "authorizationCode": {
+                "tokenUrl": "https://desk.example.org/oauth/token",
+                "refreshUrl": "https://desk.example.org/oauth/token",
+                "scopes": self.SCOPES,
+                "authorizationUrl": "https://desk.example.org/oauth/authorize",
+            }
+        }
+        before["components"]["securitySchemes"]["OAuth2"]["flows"] = flows
+        assert served == before
+
+    def test_a_document_without_schemes_stays_as_it_is(self) -> None:
+        document: Any = {"paths": {}, "components": {"schemas": {}}}
+        expected: Any = {"paths": {}, "components": {"schemas": {}, "securitySchemes": {}}}
+        assert with_addresses(document, "https://desk.example.org") == expected

@@ -2,7 +2,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -15,6 +15,8 @@ from circdesk.contract.contract import Contract
 from circdesk.contract.documents import Bundle
 from circdesk.contract.door import Call, Door, Limits
 from circdesk.contract.environ import CALL
+from circdesk.contract.forms import LONGEST_FORM, FormRequest, Reply, WebPage
+from circdesk.contract.headers import RawHeaders
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem
 from circdesk.contract.representations import Representation
@@ -90,9 +92,30 @@ DOCUMENT: Any = {
                 "responses": {"204": {}},
             },
         },
+        "/plant": {
+            "post": {
+                "operationId": "plant_tree",
+                "tags": ["fruit"],
+                "security": [],
+                "x-lenient": True,
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/x-www-form-urlencoded": {"schema": PEAR}},
+                },
+                "responses": JSON_ANSWER,
+            },
+        },
     }
 }
-PAGE = Representation(b"<p>Help</p>", "text/html; charset=utf-8", "no-cache")
+HELP = Representation(b"<p>Help</p>", "text/html; charset=utf-8", "no-cache")
+
+
+def show(_form: FormRequest) -> Reply:
+    return Reply(200, {"Content-Type": "text/html"})
+
+
+READ_MAP = WebPage("read_map", "GET", "/map", show)
+SEND_MAP = WebPage("send_map", "POST", "/map", show)
 
 
 class Inside:
@@ -115,11 +138,19 @@ class Inside:
         assert isinstance(call, Call)
         return call
 
+    @property
+    def operation_id(self) -> str:
+        operation = self.call.operation
+        assert operation is not None
+        return operation.operation_id
+
 
 async def authenticate(
-    security: tuple[Mapping[str, Any], ...], headers: Mapping[bytes, bytes]
+    target: Operation | WebPage, _scope: Scope, headers: RawHeaders
 ) -> str | None:
-    if not security:
+    if isinstance(target, WebPage):
+        return headers.get(b"cookie", b"nobody").decode()
+    if not target.security:
         return None
     if headers.get(b"x-api-key") != b"good":
         raise Unknown("Who is there?", headers={"WWW-Authenticate": "ApiKey"})
@@ -156,7 +187,8 @@ def make_house(*, error: Exception | None = None, seconds: float = 10) -> House:
     door = Door(
         inside,
         contract=Contract(Bundle(DOCUMENT, dict.fromkeys(DOCUMENT["paths"], "openapi.yaml"))),
-        pages={"/help": PAGE},
+        documents={"/help": HELP},
+        pages=[READ_MAP, SEND_MAP],
         authenticate=authenticate,
         refuse=refuse,
         limits=Limits(body_bytes=10_000, stream_bytes=100_000, body_seconds=seconds),
@@ -196,17 +228,17 @@ class TestRouting:
         headers = [(b"if-match", b'"a"'), (b"if-match", b'"b"'), (b"x-other", b"?")]
         assert ask(house.door, "GET", b"/pears?q=a%20b", headers=headers) == (200, {}, b"in")
         assert house.inside.call == Call(
-            operation=house.inside.call.operation,
+            target=house.inside.call.target,
             arguments={"q": "a b", "page": 1, "if_match": '"a", "b"'},
-            caller=None,
+            visit=None,
             media_type=None,
         )
-        assert house.inside.call.operation.operation_id == "list_pears"
+        assert house.inside.operation_id == "list_pears"
         assert house.inside.scope[BODY] == b""
 
     def test_head_is_let_in_as_get(self, house: House, ask: Ask) -> None:
         assert ask(house.door, "HEAD", b"/pears").status == 200
-        assert house.inside.call.operation.operation_id == "list_pears"
+        assert house.inside.operation_id == "list_pears"
 
     @pytest.mark.parametrize(
         ("path", "pear_id"),
@@ -245,6 +277,7 @@ class TestRouting:
             (b"/pears/1", "POST", "DELETE, GET, HEAD, OPTIONS"),
             (b"/pears/1", "TRACE", "DELETE, GET, HEAD, OPTIONS"),
             (b"/help", "POST", "GET, HEAD, OPTIONS"),
+            (b"/map", "PUT", "GET, HEAD, OPTIONS, POST"),
         ],
     )
     def test_another_method_is_405_with_a_complete_allow(
@@ -256,14 +289,18 @@ class TestRouting:
 
     @pytest.mark.parametrize(
         ("path", "allow"),
-        [(b"/pears", "GET, HEAD, OPTIONS, POST"), (b"/help", "GET, HEAD, OPTIONS")],
+        [
+            (b"/pears", "GET, HEAD, OPTIONS, POST"),
+            (b"/help", "GET, HEAD, OPTIONS"),
+            (b"/map", "GET, HEAD, OPTIONS, POST"),
+        ],
     )
     def test_options_is_answered_with_allow(
         self, house: House, ask: Ask, path: bytes, allow: str
     ) -> None:
         assert ask(house.door, "OPTIONS", path) == (204, {"allow": allow}, b"")
 
-    def test_a_page_outside_the_contract_is_answered(self, house: House, ask: Ask) -> None:
+    def test_a_document_outside_the_contract_is_answered(self, house: House, ask: Ask) -> None:
         reply = ask(house.door, "GET", b"/help")
         assert (reply.status, reply.headers["content-type"], reply.body) == (
             200,
@@ -314,7 +351,7 @@ class TestCredentials:
         target = b"/pears" + query
         more = [JSON, length(body), *headers]
         reply = ask(house.door, "POST", target, headers=more, pieces=[body])
-        return house.inside.call.caller if reply.status == 200 else reply.json
+        return house.inside.call.visit if reply.status == 200 else reply.json
 
     def test_who_is_known_is_the_caller(self, ask: Ask) -> None:
         assert self.post(ask, KEY) == "admin"
@@ -515,7 +552,7 @@ class TestJsonBodies:
             "body": {"name": "ab", "weight": 100, "inner": 1},
         }
         assert house.inside.call.media_type == "application/json"
-        assert house.inside.call.caller == "admin"
+        assert house.inside.call.visit == "admin"
         assert house.inside.scope[BODY] == body
 
     def test_an_integer_may_be_written_as_a_float_and_is_an_int(
@@ -753,6 +790,105 @@ class TestStreamedBodies:
     def test_a_missing_one_is_a_fault(self, house: House, ask: Ask) -> None:
         reply = post(house, ask, b"", self.CSV, (b"content-length", b"0"))
         assert reply.json["details"] == [fault("body", "", "required", "the body is missing")]
+
+
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+class TestForms:
+    """Pages, and operations that read the request by rules of their own."""
+
+    TOO_LARGE = fault("body", "", "size", "The body is longer than 65536 bytes.", LONGEST_FORM)
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    def test_a_page_gets_the_request_as_it_was_sent_and_its_visit(
+        self, house: House, ask: Ask, method: str
+    ) -> None:
+        headers = [(b"cookie", b"a=b"), (b"accept", b"image/png"), (b"x-name", b"\xe4")]
+        assert ask(house.door, method, b"/map?a=1&a=%zz", headers=headers).status == 200
+        text = {"cookie": "a=b", "accept": "image/png", "x-name": "ä"}
+        form = FormRequest(method, "a=1&a=%zz", text, b"")
+        assert house.inside.call == Call(READ_MAP, {"body": form}, "a=b")
+        assert house.inside.call.operation is None
+
+    def test_each_method_of_a_path_may_have_a_page(self, house: House, ask: Ask) -> None:
+        headers = [FORM, length(b"a=b")]
+        assert ask(house.door, "POST", b"/map", headers=headers, pieces=[b"a=b"]).status == 200
+        assert house.inside.call.target is SEND_MAP
+        assert house.inside.call.arguments["body"].body == b"a=b"
+        assert house.inside.scope[BODY] == b"a=b"
+
+    @pytest.mark.parametrize(
+        ("query", "headers", "body"),
+        [
+            pytest.param(b"", [], b"", id="nothing"),
+            pytest.param(b"a=1&a=2&unknown", [FORM], b"a=b&a=c", id="what is unknown or repeated"),
+            pytest.param(b"", [JSON], b"{", id="another media type"),
+            pytest.param(b"", [(b"accept", b"image/png")], b"\xff", id="what it cannot answer"),
+        ],
+    )
+    def test_a_lenient_operation_reads_whatever_was_sent(
+        self,
+        house: House,
+        ask: Ask,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+    ) -> None:
+        headers = [*headers, length(body)]
+        target = b"/plant?" + query
+        assert ask(house.door, "POST", target, headers=headers, pieces=[body]).status == 200
+        assert house.inside.operation_id == "plant_tree"
+        text = {name.decode(): value.decode() for name, value in headers}
+        form = FormRequest("POST", query.decode(), text, body)
+        assert house.inside.call.arguments == {"body": form}
+        assert house.inside.scope[BODY] == body
+
+    @pytest.mark.parametrize(("path", "operation"), [(b"/plant", "plant_tree"), (b"/map", None)])
+    @pytest.mark.parametrize(
+        ("header", "pieces"),
+        [
+            pytest.param((b"content-length", b"65537"), [], id="announced"),
+            pytest.param(
+                (b"transfer-encoding", b"chunked"),
+                [b"a" * LONGEST_FORM, b"a", b"never read"],
+                id="in chunks",
+            ),
+        ],
+    )
+    def test_a_long_form_is_413_and_not_read_to_its_end(
+        self,
+        house: House,
+        ask: Ask,
+        path: bytes,
+        operation: str | None,
+        header: tuple[bytes, bytes],
+        pieces: list[bytes],
+    ) -> None:
+        reply = ask(house.door, "POST", path, headers=[FORM, header], pieces=pieces)
+        assert reply.json == refusal(
+            413,
+            "content_too_large",
+            "The body is longer than 65536 bytes.",
+            self.TOO_LARGE,
+            operation=operation,
+        )
+
+    def test_just_the_limit_is_let_in(self, house: House, ask: Ask) -> None:
+        body = b"a" * LONGEST_FORM
+        reply = ask(house.door, "POST", b"/plant", headers=[FORM, length(body)], pieces=[body])
+        assert reply.status == 200
+
+    @pytest.mark.parametrize("path", [b"/plant", b"/map"])
+    def test_a_form_that_does_not_arrive_in_time_is_408(
+        self, connect: Callable[[House], socket.socket], path: bytes
+    ) -> None:
+        head = b"POST %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\n"
+        with connect(make_house(seconds=0.1)) as client:
+            client.sendall(head % path + b"a=")
+            reply = b"".join(iter(lambda: client.recv(65536), b""))
+        assert reply.startswith(b"HTTP/1.1 408 ")
+        assert b"The body did not arrive in time." in reply
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -140,6 +141,23 @@ class TestCompileOperation:
             frozenset(),
             False,
         )
+
+    def test_an_operation_is_lenient_where_the_contract_says_so(self) -> None:
+        document = deepcopy(DOCUMENT)
+        document["paths"]["/loans/{loan_id}"]["put"]["x-lenient"] = True
+        marked = compile_operation(document, "/loans/{loan_id}", "put", Schemas(document))
+        assert (marked.lenient, compile_one("put").lenient) == (True, False)
+
+    @pytest.mark.parametrize("name", ["X-Request-Id", "X-Content-Type-Options", "Set-Cookie"])
+    def test_headers_that_the_edge_adds_are_not_asked_of_a_handler(self, name: str) -> None:
+        document = deepcopy(DOCUMENT)
+        header = {"required": True, "schema": {"type": "string"}}
+        responses = {"200": {"headers": {name: header, "Link": header}}}
+        document["paths"]["/loans/{loan_id}"]["put"]["responses"] = responses
+        operation = compile_operation(document, "/loans/{loan_id}", "put", Schemas(document))
+        faults: Faults = []
+        operation.responses[200].headers.read_headers({}, faults)
+        assert [fault["pointer"] for fault in faults] == ["/Link"]
 
     def test_a_body_is_an_argument(self) -> None:
         assert compile_one("put").arguments == {"loan_id", "sort", "body"}

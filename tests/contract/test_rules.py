@@ -213,6 +213,17 @@ def undeclared_scope(document: JSON) -> None:
     with_oauth(document, delete_book=["books", "x"])
 
 
+@breaks(
+    "scopes_are_used",
+    "/components/securitySchemes/oauth2",
+    "no operation names the scope 'spare'",
+)
+def unused_scope(document: JSON) -> None:
+    with_oauth(document)
+    flows = document["components"]["securitySchemes"]["oauth2"]["flows"]
+    flows["clientCredentials"]["scopes"]["spare"] = "Nothing."
+
+
 @breaks("reads_and_deletions_take_no_body", "operationId delete_book", "DELETE takes a body")
 def deletion_with_a_body(document: JSON) -> None:
     node = operation(document, "delete_book")
@@ -424,6 +435,17 @@ def deletion_with_an_answer(document: JSON) -> None:
 def content_of_a_204(document: JSON) -> None:
     answer = operation(document, "delete_book")["responses"]["204"]
     answer["content"] = {"text/plain": {"schema": {"type": "string"}}}
+
+
+@breaks(
+    "successes_may_clear_stale_sessions",
+    "operationId delete_book",
+    "its 204 declares no Set-Cookie",
+)
+def session_that_is_never_cleared(document: JSON) -> None:
+    session = {"type": "apiKey", "in": "cookie", "name": "session", "description": "A cookie."}
+    document["components"]["securitySchemes"]["Session"] = session
+    operation(document, "delete_book")["security"].append({"Session": []})
 
 
 @breaks(
@@ -689,6 +711,16 @@ def test_scopes_that_are_declared_are_good() -> None:
     document = deepcopy(GOOD)
     with_oauth(document)
     assert lint(document) == []
+
+
+def test_what_only_a_session_may_call_names_no_scope() -> None:
+    document = deepcopy(GOOD)
+    with_oauth(document)
+    schemes = document["components"]["securitySchemes"]
+    schemes["Session"] = {"type": "apiKey", "in": "cookie", "name": "id", "description": "Cookie."}
+    operation(document, "delete_book")["security"] = [{"Session": []}]
+    rules = {finding.rule for finding in lint(document)}
+    assert "secured_operations_name_scopes" not in rules
 
 
 def test_a_document_without_components_is_read() -> None:

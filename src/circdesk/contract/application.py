@@ -4,7 +4,7 @@ Connexion keeps the specification, resolves operations to handlers and puts the 
 together; the door and the one-hop bridge stand where its middlewares and `a2wsgi` stood.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,23 +22,27 @@ from circdesk.contract.bridge import Bridge
 from circdesk.contract.contract import Contract
 from circdesk.contract.door import Call
 from circdesk.contract.environ import CALL
+from circdesk.contract.forms import WebPage
 from circdesk.contract.handlers import Handler, HandlerResolver
 from circdesk.contract.operations import Operation
 
-MakeView = Callable[[Operation, Handler], Callable[[], flask.Response]]
+View = Callable[[], flask.Response]
+MakeView = Callable[[Operation, Handler], View]
 
 
 class RoutedFlask(flask.Flask):
     """Flask that takes the door's verdict for its own: no second router reads the path."""
 
-    rules_by_operation: dict[str, Rule]
+    rules_by_name: dict[str, Rule]
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """An adapter whose match is the operation that the door has found."""
+        """An adapter whose match is the operation or the page that the door has found."""
         if request is None:
             return None
         call: Call = request.environ[CALL]
-        return _Verdict(self.rules_by_operation[call.operation.operation_id])
+        target = call.target
+        name = target.name if isinstance(target, WebPage) else target.operation_id
+        return _Verdict(self.rules_by_name[name])
 
 
 class _Verdict(MapAdapter):
@@ -56,7 +60,7 @@ class _Api(FlaskApi):  # type: ignore[misc]  # Connexion ships no types.
         self._contract, self._make_view = contract, make_view
         super().__init__(*args, **kwargs)
 
-    def make_operation(self, operation: AbstractOperation) -> Callable[[], flask.Response]:
+    def make_operation(self, operation: AbstractOperation) -> View:
         compiled = self._contract.operations[operation.operation_id]
         return self._make_view(compiled, operation.function)
 
@@ -73,7 +77,7 @@ class _FlaskSide(FlaskASGIApp):  # type: ignore[misc]  # Connexion ships no type
     def add_api(self, specification: Specification, **kwargs: Any) -> FlaskApi:
         api = _Api(specification, contract=self._contract, make_view=self._make_view, **kwargs)
         self.app.register_blueprint(api.blueprint)
-        self.app.rules_by_operation = {
+        self.app.rules_by_name = {
             rule.endpoint.rpartition(".")[2]: rule for rule in self.app.url_map.iter_rules()
         }
         return api
@@ -85,6 +89,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
     Args:
         contract: The contract that it serves.
         make_view: Makes the Flask view of an operation from its handler.
+        pages: Pages for people, each with its Flask view.
         middlewares: ASGI middlewares, outermost first; the last one is the door.
         at_end: Called after the last request, when the threads have ended.
         threads: Requests that run at once.
@@ -96,6 +101,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         contract: Contract,
         *,
         make_view: MakeView,
+        pages: Mapping[WebPage, View],
         middlewares: Iterable[Callable[[ASGIApp], ASGIApp]],
         at_end: Callable[[], None],
         threads: int,
@@ -110,6 +116,8 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         self.app = RoutedFlask("circdesk", static_folder=None)
         self._bridge = Bridge(self.app.wsgi_app, threads=threads, timeout=timeout)
         self._at_end = at_end
+        for page, view in pages.items():
+            self.app.add_url_rule(page.path, page.name, view, methods=[page.method])
         self._middleware_app = _FlaskSide(self.app, self._bridge, contract, make_view)
         self.middleware.app = self._middleware_app
         self.add_api(contract.document)

@@ -198,3 +198,27 @@ def _references(node: Any) -> Iterator[str]:
 def _mapping(node: Any) -> JSON:
     """The node, or an empty mapping: whether it should be one is for the validator to say."""
     return node if isinstance(node, dict) else {}
+
+
+def with_addresses(document: JSON, public_url: str) -> JSON:
+    """The document with OAuth's addresses made absolute, as OpenAPI asks of them.
+
+    In the files they are paths, since nobody knows there where the service will be reached.
+    """
+    components = document["components"]
+    schemes = {
+        name: {**scheme, "flows": _absolute_flows(scheme["flows"], public_url)}
+        if scheme["type"] == "oauth2"
+        else scheme
+        for name, scheme in components.get("securitySchemes", {}).items()
+    }
+    return {**document, "components": {**components, "securitySchemes": schemes}}
+
+
+def _absolute_flows(flows: JSON, public_url: str) -> JSON:
+    return {
+        name: {
+            key: public_url + value if key.endswith("Url") else value for key, value in flow.items()
+        }
+        for name, flow in flows.items()
+    }

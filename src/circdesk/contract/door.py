@@ -6,8 +6,8 @@ each walk a router of their own and build their validators anew for each request
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from connexion.middleware import SpecMiddleware
@@ -19,6 +19,7 @@ from circdesk.contract.bodies import read_json
 from circdesk.contract.bridge import BODY
 from circdesk.contract.contract import Contract
 from circdesk.contract.environ import CALL
+from circdesk.contract.forms import LONGEST_FORM, FormRequest, WebPage, raw_headers_as_text
 from circdesk.contract.headers import (
     RawHeaders,
     find_media_type,
@@ -34,9 +35,10 @@ from circdesk.contract.representations import Representation
 from circdesk.contract.router import Router
 from circdesk.contract.streams import too_large
 
-Methods = dict[str, Operation | Representation]
+Target = Operation | WebPage | Representation
+Methods = dict[str, Target]
 # Who is calling, or a problem; awaited on the event loop, so it must not block.
-Authenticate = Callable[[tuple[Mapping[str, Any], ...], RawHeaders], Awaitable[Any]]
+Authenticate = Callable[[Operation | WebPage, Scope, RawHeaders], Awaitable[Any]]
 # Sends a problem as the answer to a request; the operation is None where none was found.
 Refuse = Callable[[Scope, Receive, Send, Problem, Operation | None], Awaitable[None]]
 
@@ -47,12 +49,18 @@ _PARAMETER = re.compile(r"\{([^}]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A checked request: the operation, the handler's arguments, and who is calling."""
+    """A checked request: what it is for, the handler's arguments, and who is calling."""
 
-    operation: Operation
-    arguments: dict[str, Any]
-    caller: Any
-    media_type: str | None
+    target: Operation | WebPage
+    # A body may hold a password.
+    arguments: dict[str, Any] = field(repr=False)
+    visit: Any
+    media_type: str | None = None
+
+    @property
+    def operation(self) -> Operation | None:
+        """The operation; None for a page, which stands outside the contract."""
+        return self.target if isinstance(self.target, Operation) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +86,18 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
         app: ASGIApp,
         *,
         contract: Contract,
-        pages: Mapping[str, Representation],
+        documents: Mapping[str, Representation],
+        pages: Iterable[WebPage],
         authenticate: Authenticate,
         refuse: Refuse,
         limits: Limits,
     ) -> None:
         self._app = app
-        self._router: Router[Operation | Representation] = Router(
+        self._router: Router[Target] = Router(
             [
                 *((op.method, op.path, op) for op in contract.operations.values()),
-                *(("GET", path, page) for path, page in pages.items()),
+                *((page.method, page.path, page) for page in pages),
+                *(("GET", path, document) for path, document in documents.items()),
             ]
         )
         self._authenticate = authenticate
@@ -116,20 +126,39 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
                 return
             target = _find_target(match.methods, scope["method"])
             if isinstance(target, Representation):
-                await _send_page(target, scope, send)
+                await _send_document(target, scope, send)
                 return
-            operation = target
-            scope[CALL] = await self._admit(operation, match.segments, scope, receive)
+            if isinstance(target, Operation):
+                operation = target
+            scope[CALL] = await self._admit(target, match.segments, scope, receive)
             await self._app(scope, receive, send)
         except Problem as problem:
             await self._refuse(scope, receive, send, problem, operation)
 
     async def _admit(
-        self, operation: Operation, segments: tuple[str, ...], scope: Scope, receive: Receive
+        self, target: Operation | WebPage, segments: tuple[str, ...], scope: Scope, receive: Receive
     ) -> Call:
         """The checked call; authorisation comes before any look at the content."""
         headers = join_headers(scope["headers"])
-        caller = await self._authenticate(operation.security, headers)
+        visit = await self._authenticate(target, scope, headers)
+        if isinstance(target, WebPage) or target.lenient:
+            body = await self._read_form(headers, receive)
+            query = scope["query_string"].decode("latin-1")
+            form = FormRequest(scope["method"], query, raw_headers_as_text(headers), body)
+            scope[BODY] = body
+            return Call(target, {"body": form}, visit)
+        return await self._check(target, segments, visit, headers, scope, receive)
+
+    async def _check(
+        self,
+        operation: Operation,
+        segments: tuple[str, ...],
+        visit: Any,
+        headers: RawHeaders,
+        scope: Scope,
+        receive: Receive,
+    ) -> Call:
+        """The call of an operation, its parameters and its body held against the contract."""
         raise_if_not_acceptable(operation, headers)
         faults: Faults = []
         named = _decode_segments(operation, segments, faults)
@@ -150,7 +179,7 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
             count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
             message = f"The request has {count}."
             raise requests.InvalidRequest(message, details=faults[:_MOST_FAULTS])
-        return Call(operation, arguments, caller, media_type)
+        return Call(operation, arguments, visit, media_type)
 
     async def _read_body(
         self, body: Body, media_type: str, headers: RawHeaders, receive: Receive
@@ -159,7 +188,15 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
         if body.checks[media_type] is None:
             raise_if_too_large(headers, self._limits.stream_bytes)
             return None
-        raise_if_too_large(headers, self._limits.body_bytes)
+        return await self._read_whole(headers, receive, self._limits.body_bytes)
+
+    async def _read_form(self, headers: RawHeaders, receive: Receive) -> bytes:
+        return (
+            await self._read_whole(headers, receive, LONGEST_FORM) if has_content(headers) else b""
+        )
+
+    async def _read_whole(self, headers: RawHeaders, receive: Receive, limit: int) -> bytes:
+        raise_if_too_large(headers, limit)
         content, more = bytearray(), True
         try:
             async with asyncio.timeout(self._limits.body_seconds):
@@ -168,15 +205,15 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
                     if message["type"] == "http.disconnect":
                         raise requests.RequestTimeout("The connection closed too early.")
                     content += message.get("body", b"")
-                    if len(content) > self._limits.body_bytes:
-                        raise too_large(self._limits.body_bytes)
+                    if len(content) > limit:
+                        raise too_large(limit)
                     more = message.get("more_body", False)
         except TimeoutError:
             raise requests.RequestTimeout("The body did not arrive in time.") from None
         return bytes(content)
 
 
-def _find_target(methods: Methods, method: str) -> Operation | Representation:
+def _find_target(methods: Methods, method: str) -> Target:
     target = methods.get("GET" if method == "HEAD" else method)
     if target is None:
         allow = _allow(methods)
@@ -197,10 +234,10 @@ async def _send_options(methods: Methods, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _send_page(page: Representation, scope: Scope, send: Send) -> None:
-    """Answer with a page that stands outside the contract."""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    status, fields, body = page.respond(headers)
+async def _send_document(document: Representation, scope: Scope, send: Send) -> None:
+    """Answer with a document that is the same for everybody and stands outside the contract."""
+    headers = raw_headers_as_text(dict(scope["headers"]))
+    status, fields, body = document.respond(headers)
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

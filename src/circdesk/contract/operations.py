@@ -13,7 +13,7 @@ JSON = dict[str, Any]
 
 METHODS = ("get", "put", "post", "delete", "patch")
 # What the edge adds to every answer after the check.
-EDGE_HEADERS = frozenset(("x-request-id", "x-content-type-options"))
+EDGE_HEADERS = frozenset(("x-request-id", "x-content-type-options", "set-cookie"))
 # In a merge patch, a member that was not sent means that it stays as it is (RFC 7396).
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -63,6 +63,8 @@ class Operation:
         success: The status of an answer whose handler names none: the first 2xx of the
             contract, or its first status where it has none.
         produces: The media types of its successful answers.
+        lenient: Whether its handler reads the request by rules of its own, as OAuth's endpoints
+            do; the contract marks it with `x-lenient`.
     """
 
     operation_id: str
@@ -77,6 +79,7 @@ class Operation:
     responses: Mapping[int, Response]
     success: int
     produces: frozenset[str]
+    lenient: bool
 
     @property
     def safe(self) -> bool:
@@ -152,6 +155,7 @@ def compile_operation(document: JSON, path: str, method: str, schemas: Schemas) 
         responses=responses,
         success=min(successes or responses),
         produces=frozenset(media for answer in successes.values() for media in answer.checks),
+        lenient=node.get("x-lenient", False),
     )
     names = operation._argument_names()  # noqa: SLF001  Only the check here needs them all.
     if twins := sorted({name for name in names if names.count(name) > 1}):

@@ -18,7 +18,9 @@ _registry: dict[str, type["Problem"]] = {}
 class Problem(Exception):
     """An error with a stable code, an HTTP status, and advice for the caller.
 
-    Subclasses set the four class attributes; a subclass without a `code` of its own is a
+    Subclasses set the first four class attributes; one that sets `commits` is answered like a
+    success: what was stored before it was raised stays, as a count of failed attempts must. A
+    subclass without a `code` of its own is a
     shared base and is not registered. Two subclasses with one code are a TypeError.
 
     Args:
@@ -33,6 +35,7 @@ class Problem(Exception):
     status: ClassVar[int]
     title: ClassVar[str]
     advice: ClassVar[str]
+    commits: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Register the class under its code."""

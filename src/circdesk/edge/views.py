@@ -9,9 +9,11 @@ from typing import Any, cast
 import flask
 import structlog
 
+from circdesk.auth.sessions import CLEAR_COOKIE
 from circdesk.contract.answers import Answer, ContractBroken, make_answer, problem_answer
 from circdesk.contract.door import Call
 from circdesk.contract.environ import CALL
+from circdesk.contract.forms import WebPage
 from circdesk.contract.handlers import Handler
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem
@@ -20,6 +22,7 @@ from circdesk.contract.streams import LimitedReader
 from circdesk.db.pagination import Page
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.edge.lists import list_answer
+from circdesk.visits import Visit, visiting
 
 log = structlog.get_logger("circdesk")
 
@@ -42,12 +45,18 @@ def make_view_factory(
     def make_view(operation: Operation, handler: Handler) -> View:
         def view() -> flask.Response:
             call: Call = flask.request.environ[CALL]
-            arguments = _arguments(call, upload_limit)
+            arguments = _arguments(operation, call, upload_limit)
             with ExitStack() as stack:
+                stack.enter_context(visiting(call.visit))
                 # What a handler wrote is committed only once its answer has been checked.
                 stack.enter_context(unit_of_work(sessions, writing=not operation.safe))
-                answer = _answer(operation, handler(**arguments))
-                response = _respond(answer)
+                try:
+                    answer = _answer(operation, handler(**arguments))
+                except Problem as problem:
+                    if not problem.commits:
+                        raise
+                    answer = _problem_answer(operation, problem)
+                response = _respond(answer, call.visit)
                 if not isinstance(answer.body, bytes):
                     # A stream still reads from the database; its end closes the unit of work.
                     response.call_on_close(stack.pop_all().close)
@@ -58,8 +67,23 @@ def make_view_factory(
     return make_view
 
 
-def _arguments(call: Call, upload_limit: int) -> dict[str, Any]:
-    body = call.operation.body
+def make_page_view(sessions: Sessions, page: WebPage) -> View:
+    """The Flask view of a page; what the page wrote is committed whatever it answers."""
+
+    def view() -> flask.Response:
+        call: Call = flask.request.environ[CALL]
+        with visiting(call.visit), unit_of_work(sessions, writing=True):
+            reply = page.view(call.arguments["body"])
+        # Werkzeug would make a Location absolute, and add a Content-Type where there is none.
+        response = flask.Response(reply.body, reply.status, dict(reply.headers))
+        response.autocorrect_location_header = False
+        return response
+
+    return view
+
+
+def _arguments(operation: Operation, call: Call, upload_limit: int) -> dict[str, Any]:
+    body = operation.body
     if body is None or call.media_type is None or body.checks[call.media_type] is not None:
         return call.arguments
     stream = LimitedReader(flask.request.environ["wsgi.input"], upload_limit)
@@ -74,9 +98,13 @@ def _answer(operation: Operation, returned: Any) -> Answer:
     return make_answer(operation, returned, headers)
 
 
-def _respond(answer: Answer) -> flask.Response:
+def _respond(answer: Answer, visit: Visit | None = None) -> flask.Response:
     response = flask.Response(answer.body, answer.status, dict(answer.headers))
     del response.headers["Content-Type"]
+    # These are the answers that declare Set-Cookie.
+    clears = answer.status < 300 or answer.status == 401
+    if clears and visit is not None and visit.stale_session and "Set-Cookie" not in answer.headers:
+        response.headers["Set-Cookie"] = CLEAR_COOKIE
     if answer.media_type is not None:
         response.headers["Content-Type"] = answer.media_type
     return response

@@ -48,6 +48,17 @@ def empty_answers_have_no_content(contract: Reading) -> Findings:
 
 
 @rule
+def successes_may_clear_stale_sessions(contract: Reading) -> Findings:
+    """Where a session's cookie is taken, every success declares Set-Cookie to clear a stale one."""
+    for operation in contract.operations:
+        if not any("Session" in entry for entry in operation.node.get("security", [])):
+            continue
+        for status, response in operation.responses.items():
+            if status.startswith("2") and "Set-Cookie" not in response.get("headers", {}):
+                yield operation.place, f"its {status} declares no Set-Cookie"
+
+
+@rule
 def media_types_have_schemas(contract: Reading) -> Findings:
     """Every media type has a schema."""
     for place, node in contract.media_types:

@@ -12,6 +12,7 @@ FOREIGN_ENUMS = frozenset(
     (
         "alg",  # RFC 7518 writes signature algorithms as ES256.
         "code_challenge_method",  # RFC 7636 writes S256.
+        "crv",  # RFC 8037 writes the curve as Ed25519.
         "currency",  # ISO 4217 writes EUR.
         "kty",  # RFC 7518 writes key types as EC.
         "token_type",  # RFC 6750 writes Bearer.
@@ -31,7 +32,24 @@ OPEN_OBJECTS = frozenset(
 )
 
 # Operations that write without credentials, by operationId; those under OAUTH always may.
-ANONYMOUS_WRITES: frozenset[str] = frozenset()
+ANONYMOUS_WRITES: frozenset[str] = frozenset(
+    (
+        "create_session",  # Who signs in has no credential yet.
+        "redeem_password_reset",  # The token in the body is the credential.
+        "register_user",  # Who becomes a member has no account yet.
+        "send_password_reset",  # Who has forgotten the password cannot sign in.
+    )
+)
+
+# Security schemes of a browser's own session, which has all scopes of its user.
+OWN_SESSION = frozenset(("CsrfToken", "Session"))
+
+# Scopes that no operation names, because they are asked for within one.
+INNER_SCOPES: frozenset[str] = frozenset(
+    (
+        "roles:write",  # Who may change accounts may call; only a change of the role needs it.
+    )
+)
 
 # Below this path OAuth's own rules hold: its forms, its errors, its client authentication.
 OAUTH = "/oauth/"

@@ -1,8 +1,10 @@
 """Rules for operations: their keys, names, texts, tags and security."""
 
-from circdesk.contract.rules.exceptions import ANONYMOUS_WRITES, OAUTH
+from collections.abc import Iterable
+
+from circdesk.contract.rules.exceptions import ANONYMOUS_WRITES, INNER_SCOPES, OAUTH, OWN_SESSION
 from circdesk.contract.rules.names import ARTICLES, SNAKE_CASE, VERBS
-from circdesk.contract.rules.reading import JSON, Reading
+from circdesk.contract.rules.reading import JSON, Operation, Reading
 from circdesk.contract.rules.registry import Findings, rule
 
 _KEYS = (
@@ -113,22 +115,32 @@ def writes_need_credentials(contract: Reading) -> Findings:
 
 @rule
 def secured_operations_name_scopes(contract: Reading) -> Findings:
-    """Where the document has an oauth2 scheme, each secured operation names its scopes in it."""
-    schemes = contract.document.get("components", {}).get("securitySchemes", {})
-    declared = {name: _scopes(node) for name, node in schemes.items() if node["type"] == "oauth2"}
+    """Where there is an oauth2 scheme, secured operations name its scopes; sessions' own do not."""
+    declared = _declared_scopes(contract)
     for operation in contract.operations if declared else ():
-        requirements = [entry for entry in operation.node.get("security", []) if entry]
-        named = [
-            (scheme, scope)
-            for entry in requirements
-            for scheme in declared.keys() & entry.keys()
-            for scope in entry[scheme]
-        ]
-        if requirements and not named and not operation.path.startswith(OAUTH):
+        named = _named_scopes(operation, declared)
+        exempt = operation.path.startswith(OAUTH) or _is_for_sessions(operation)
+        if operation.needs_credentials and not exempt and not named:
             yield operation.place, "its security names no scope"
         for scheme, scope in named:
             if scope not in declared[scheme]:
                 yield operation.place, f"the scope {scope!r} is not declared"
+
+
+@rule
+def scopes_are_used(contract: Reading) -> Findings:
+    """Every scope that an oauth2 scheme declares is named by an operation, or is listed."""
+    declared = _declared_scopes(contract)
+    used = {
+        each for operation in contract.operations for each in _named_scopes(operation, declared)
+    }
+    for scheme, scopes in declared.items():
+        for scope in sorted(scopes - INNER_SCOPES):
+            if (scheme, scope) not in used:
+                yield (
+                    f"/components/securitySchemes/{scheme}",
+                    f"no operation names the scope {scope!r}",
+                )
 
 
 @rule
@@ -139,8 +151,28 @@ def reads_and_deletions_take_no_body(contract: Reading) -> Findings:
             yield operation.place, f"{operation.method.upper()} takes a body"
 
 
+def _is_for_sessions(operation: Operation) -> bool:
+    return all(entry.keys() <= OWN_SESSION for entry in operation.node.get("security", []))
+
+
 def _declared_tags(contract: Reading) -> list[str]:
     return [tag["name"] for tag in contract.document.get("tags", [])]
+
+
+def _declared_scopes(contract: Reading) -> dict[str, frozenset[str]]:
+    """The scopes of each oauth2 scheme."""
+    schemes = contract.document.get("components", {}).get("securitySchemes", {})
+    return {name: _scopes(node) for name, node in schemes.items() if node["type"] == "oauth2"}
+
+
+def _named_scopes(operation: Operation, declared: Iterable[str]) -> list[tuple[str, str]]:
+    """Scheme and scope of every scope that the operation names in an oauth2 entry."""
+    return [
+        (scheme, scope)
+        for entry in operation.node.get("security", [])
+        for scheme in declared
+        for scope in entry.get(scheme, ())
+    ]
 
 
 def _scopes(scheme: JSON) -> frozenset[str]:

@@ -1,0 +1,99 @@
+"""Visits: who is calling, from where, and what they may do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from circdesk.contract.problems import Problem
+
+_current: ContextVar["Visit"] = ContextVar("circdesk_visit")
+
+
+class UserRequired(Problem):
+    """The operation is about the caller's own account, and a client has none."""
+
+    code = "user_required"
+    status = 403
+    title = "Only a person can do this."
+    advice = "Use a credential that belongs to a user, or an operation that names the user."
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, whichever credential proves it.
+
+    Attributes:
+        scopes: What this very credential may do; never more than its owner.
+        credential: The kind of the credential.
+        credential_id: The id of the session, of the API key, or of the access token.
+        user_id: The user; None for a client that acts for itself.
+        role: The user's role; None for a client that acts for itself.
+        client_id: The OAuth client, also where it acts for a user.
+    """
+
+    scopes: frozenset[str]
+    credential: Literal["bearer", "api_key", "session"]
+    credential_id: UUID
+    user_id: UUID | None = None
+    role: str | None = None
+    client_id: UUID | None = None
+
+    def may(self, scope: str) -> bool:
+        """Whether the credential carries this scope."""
+        return scope in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request, as far as access and audit need to know it.
+
+    Attributes:
+        caller: None for an anonymous caller.
+        address: The network address that the request came from.
+        stale_session: Whether a session cookie was sent that is good no more.
+    """
+
+    caller: Caller | None
+    request_id: str
+    address: str | None = None
+    user_agent: str | None = None
+    stale_session: bool = False
+
+
+@contextmanager
+def visiting(visit: Visit) -> Iterator[None]:
+    """Make the visit the current one for the block."""
+    token = _current.set(visit)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_visit() -> Visit:
+    """The visit that is being served. Raises LookupError outside of one."""
+    return _current.get()
+
+
+def find_visit() -> Visit | None:
+    """The visit that is being served; None outside of one, as in a command."""
+    return _current.get(None)
+
+
+def current_caller() -> Caller:
+    """The caller of an operation that needs credentials. Raises LookupError where there is none."""
+    caller = current_visit().caller
+    if caller is None:
+        raise LookupError("the caller is anonymous")
+    return caller
+
+
+def current_user_id() -> UUID:
+    """The user who is calling. Raises UserRequired for a client that acts for itself."""
+    user_id = current_caller().user_id
+    if user_id is None:
+        raise UserRequired("This credential belongs to a client, not to a person.")
+    return user_id
