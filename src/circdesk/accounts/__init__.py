@@ -1,0 +1,1 @@
+"""Accounts: who uses the library, with their cards, contact and privacy choices."""
