@@ -21,8 +21,8 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, select, update
 
 from circdesk import worker
-from circdesk.catalog.imports import jobs
-from circdesk.catalog.imports.messages import ImportQueue, send_after_commit, send_message
+from circdesk.catalog.imports.jobs import jobs
+from circdesk.catalog.imports.jobs.messages import ImportQueue, send_after_commit, send_message
 from circdesk.catalog.models import ImportJob
 from circdesk.db.engine import WRITING
 from circdesk.db.unit_of_work import Sessions, unit_of_work
@@ -100,6 +100,15 @@ class TestEmbeddedWorker:
             wait_for(lambda: job_row(engine, job).state == "done")
 
     @pytest.mark.usefixtures("engine")
+    def test_it_shows_that_it_works(self, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        alive = here.instance / worker.ALIVE
+        alive.unlink(missing_ok=True)
+        monkeypatch.setattr(worker._Scheduler, "periodic_task_seconds", 0.1)
+        with embedded_worker(here):
+            wait_for(alive.exists)
+            shown = alive.stat().st_mtime_ns
+            wait_for(lambda: alive.stat().st_mtime_ns > shown)
+
     def test_it_leaves_signals_and_threads_as_they_were(self, here: Settings) -> None:
         handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
         threads = set(threading.enumerate())

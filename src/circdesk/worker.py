@@ -1,23 +1,33 @@
-"""The worker: runs import jobs, beside the service or within it."""
+"""The worker: runs import jobs and tidies up, beside the service or within it."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import structlog
 from huey.consumer import Consumer, Scheduler
 
-from circdesk.catalog.imports.messages import ImportQueue
-from circdesk.catalog.imports.running import Runner
+from circdesk import clock
+from circdesk.catalog.imports.jobs.messages import ImportQueue
+from circdesk.catalog.imports.jobs.running import Runner
 from circdesk.db.engine import make_engine
 from circdesk.db.errors import DatabaseUnavailable
+from circdesk.db.unit_of_work import Sessions, make_sessions
+from circdesk.housekeeping import tidy
 from circdesk.settings import Settings
 
 log = structlog.get_logger("circdesk.worker")
 
+# The file in the instance directory that a worker touches as long as it works; compose.yaml looks
+# at its age.
+ALIVE = "worker.alive"
+
 _SECONDS_BETWEEN_SEARCHES = 5
+_SECONDS_BETWEEN_TIDYINGS = 3600
 _LONGEST_NAP_SECONDS = 1.0
 
 
@@ -47,7 +57,8 @@ def _consumer(settings: Settings, kind: "type[_Consumer]") -> Iterator["_Consume
     stopping: list[Callable[[], bool]] = []
     runner = Runner(engine, settings.uploads, lambda: any(ask() for ask in stopping))
     queue = ImportQueue(settings, runner.run)
-    consumer = kind(queue, runner)
+    settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+    consumer = kind(queue, runner, make_sessions(engine), settings.instance / ALIVE)
     stopping.append(consumer.stop_flag.is_set)
     try:
         yield consumer
@@ -57,29 +68,48 @@ def _consumer(settings: Settings, kind: "type[_Consumer]") -> Iterator["_Consume
 
 
 class _Scheduler(Scheduler):  # type: ignore[misc]  # huey has no types.
-    """Looks for lost jobs, where huey's own would only send messages about its tasks."""
+    """Looks for lost jobs and tidies up, where huey's own would only send messages about tasks."""
 
     periodic_task_seconds = _SECONDS_BETWEEN_SEARCHES
 
-    def __init__(self, search: Callable[[], None], *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        search: Callable[[], None],
+        tidy_up: Callable[[], None],
+        alive: Path,
+        *arguments: Any,
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
-        self._search = search
+        self._search, self._tidy_up, self._alive = search, tidy_up, alive
+        self._next_tidying = time.monotonic()
 
     def enqueue_periodic_tasks(self, _now: object) -> None:
-        """Send messages for jobs that have none."""
-        try:
-            self._search()
-        except DatabaseUnavailable as error:
-            # It may be away for a while; the next search is soon.
-            log.warning("search_failed", reason=error.message)
-        except Exception:
-            log.exception("search_failed")
+        """Send messages for jobs that have none; once an hour tidy up as well."""
+        _try("heartbeat_failed", self._alive.touch)
+        _try("search_failed", self._search)
+        if self._next_tidying <= time.monotonic():
+            # One that fails is not tried again at once: what is due now is due in an hour, too.
+            self._next_tidying = time.monotonic() + _SECONDS_BETWEEN_TIDYINGS
+            _try("housekeeping_failed", self._tidy_up)
+
+
+def _try(failure: str, deed: Callable[[], None]) -> None:
+    try:
+        deed()
+    except DatabaseUnavailable as error:
+        # It may be away for a while; the next time is soon.
+        log.warning(failure, reason=error.message)
+    except Exception:
+        log.exception(failure)
 
 
 class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types.
-    def __init__(self, queue: ImportQueue, runner: Runner) -> None:
+    def __init__(self, queue: ImportQueue, runner: Runner, sessions: Sessions, alive: Path) -> None:
         self._queue = queue
         self._runner = runner
+        self._sessions = sessions
+        self._alive = alive
         super().__init__(queue.huey, max_delay=_LONGEST_NAP_SECONDS)
 
     def search(self) -> None:
@@ -92,9 +122,17 @@ class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types.
             for job in waiting:
                 self._queue.send(job)
 
+    def tidy_up(self) -> None:
+        """Forget what has served its purpose."""
+        counts = tidy(self._sessions, clock.now(), stopping=self.stop_flag.is_set)
+        if counts:
+            log.info("housekeeping", **counts)
+
     def _create_scheduler(self) -> _Scheduler:
         return _Scheduler(
             self.search,
+            self.tidy_up,
+            self._alive,
             huey=self.huey,
             stop_flag=self.stop_flag,
             interval=self.scheduler_interval,

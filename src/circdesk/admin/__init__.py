@@ -1,0 +1,1 @@
+"""What administrators alone see: clients, signing keys, the audit log."""

@@ -1,0 +1,1 @@
+"""HTTP face of what administrators look after."""
