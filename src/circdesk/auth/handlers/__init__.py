@@ -1,0 +1,1 @@
+"""Credentials over HTTP."""
