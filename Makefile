@@ -44,9 +44,10 @@ format: install ## Bring the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install ## Measure import and search
+bench: install ## Measure import, search and access tokens
 	$(BIN)/python tests/benchmark/importing.py
 	$(BIN)/python tests/benchmark/search.py
+	$(BIN)/python tests/benchmark/tokens.py
 
 lock: ## Pin the dependencies anew for every supported Python
 	$(PYTHON) -m venv build/lock
