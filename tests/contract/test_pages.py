@@ -63,6 +63,12 @@ class TestPage:
             assert hashlib.sha256(body).hexdigest().startswith(version)
             assert len(version) == 12
 
+    def test_the_page_names_the_client_that_it_signs_people_in_with(self) -> None:
+        _, _, body = docs_pages('a "client"')["/docs"].respond({})
+        assert b'data-client-id="a &quot;client&quot;"' in body
+        # Elsewhere than in a demo people type in one of their own.
+        assert 'data-client-id=""' in get("/docs")[1]
+
     def test_the_page_has_no_inline_script_or_style(self) -> None:
         _, page = get("/docs")
         assert re.findall(r"<script\b[^>]*>[^<]", page) == []
@@ -81,6 +87,32 @@ class TestPage:
         assert 'url: "/openapi.json"' in script
         assert "validatorUrl: null" in script
 
+    def test_the_initializer_signs_in_by_code_with_pkce_and_keeps_no_token(self) -> None:
+        _, script = get("/docs/initializer.js")
+        assert "usePkceWithAuthorizationCodeGrant: true" in script
+        assert "`${window.location.origin}/docs/oauth2-redirect.html`" in script
+        assert "persistAuthorization: false" in script
+        assert "clientSecret" not in script
+
+
+class TestRedirectPage:
+    """Where the authorization server sends the browser back to."""
+
+    def test_it_runs_the_script_beside_it_and_may_do_nothing_more(self) -> None:
+        headers, page = get("/docs/oauth2-redirect.html")
+        assert headers["content-type"] == "text/html; charset=utf-8"
+        assert headers["cache-control"] == "no-cache"
+        # Its address has the code.
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["content-security-policy"].split("; ") == [
+            "default-src 'none'",
+            "script-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+        assert re.findall(r"<script\b[^>]*>", page) == ['<script src="oauth2-redirect.js">']
+
 
 class TestAssets:
     @pytest.mark.parametrize(
@@ -89,6 +121,7 @@ class TestAssets:
             ("swagger-ui.css", "text/css; charset=utf-8"),
             ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
             ("initializer.js", "text/javascript; charset=utf-8"),
+            ("oauth2-redirect.js", "text/javascript; charset=utf-8"),
             ("favicon-16x16.png", "image/png"),
             ("favicon-32x32.png", "image/png"),
             ("swagger-ui-bundle.js.LICENSE.txt", "text/plain; charset=utf-8"),

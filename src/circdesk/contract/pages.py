@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from importlib.resources import files
 from pathlib import PurePosixPath
 from string import Template
@@ -29,6 +30,16 @@ _PAGE_HEADERS = (
     ("content-security-policy", _CONTENT_SECURITY_POLICY),
     ("referrer-policy", "no-referrer"),
 )
+# Where the authorization server sends the browser back to; its script tells the page and closes.
+_REDIRECT = "oauth2-redirect.html"
+_REDIRECT_POLICY = (
+    "default-src 'none'; script-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_REDIRECT_HEADERS = (
+    ("content-security-policy", _REDIRECT_POLICY),
+    ("referrer-policy", "no-referrer"),
+)
 
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -44,12 +55,19 @@ def read_release() -> dict[str, Any]:
 
 
 @cache
-def docs_pages() -> Mapping[str, Representation]:
-    """`/docs` and the files that it loads, by path; read and compressed once for the process."""
+def docs_pages(client_id: str = "") -> Mapping[str, Representation]:
+    """`/docs` and the files that it loads, by path; read and compressed once for the process.
+
+    Args:
+        client_id: The OAuth client that the page signs people in with, where there is one.
+    """
     assets = {name: (_FOLDER / "release" / name).read_bytes() for name in read_release()["files"]}
     assets["initializer.js"] = (_FOLDER / "initializer.js").read_bytes()
     pages = {f"{_PAGE}/{name}": _asset(name, body) for name, body in assets.items()}
-    page = _fill_page(assets)
+    pages[f"{_PAGE}/{_REDIRECT}"] = Representation(
+        assets[_REDIRECT], "text/html; charset=utf-8", "no-cache", _REDIRECT_HEADERS
+    )
+    page = _fill_page(assets, client_id)
     pages[_PAGE] = Representation(page, "text/html; charset=utf-8", "no-cache", _PAGE_HEADERS)
     return MappingProxyType(pages)
 
@@ -59,13 +77,14 @@ def _asset(name: str, body: bytes) -> Representation:
     return Representation(body, media_type, "public, max-age=86400")
 
 
-def _fill_page(assets: Mapping[str, bytes]) -> bytes:
+def _fill_page(assets: Mapping[str, bytes], client_id: str) -> bytes:
     """The page, with each asset named by its content.
 
     An upgraded service then never shows an old script from a browser's cache.
     """
     template = Template((_FOLDER / "index.html").read_text(encoding="utf-8"))
     return template.substitute(
+        client_id=escape(client_id),
         style=_address("swagger-ui.css", assets),
         bundle=_address("swagger-ui-bundle.js", assets),
         initializer=_address("initializer.js", assets),

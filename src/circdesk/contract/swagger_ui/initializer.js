@@ -29,7 +29,7 @@ const OptionalParametersStartEmpty = () => ({
   },
 });
 
-SwaggerUIBundle({
+const ui = SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
   plugins: [OptionalParametersStartEmpty],
@@ -42,4 +42,11 @@ SwaggerUIBundle({
   persistAuthorization: false,
   // The public validator would be sent the contract's address; nothing leaves this origin.
   validatorUrl: null,
+  oauth2RedirectUrl: `${window.location.origin}/docs/oauth2-redirect.html`,
+});
+
+// Every client proves with PKCE that it is the one that asked; a public one has no other proof.
+ui.initOAuth({
+  clientId: document.getElementById("swagger-ui").dataset.clientId,
+  usePkceWithAuthorizationCodeGrant: true,
 });
