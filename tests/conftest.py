@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from circdesk.app import create_app
+from circdesk.auth.memory import forget_all
 from circdesk.contract.problems import find_problem
 from circdesk.db.engine import READING, make_engine
 from circdesk.db.migrations import upgrade
 from circdesk.db.unit_of_work import Sessions, make_sessions, unit_of_work
 from circdesk.settings import Settings
+from tests.people import PEOPLE, SEEDED_TABLES, api_key, seed_people
+from tests.secrecy import SECRETS, learning
 
 SERVER_DIRECTORY = pytest.StashKey[Path]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -58,6 +61,26 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of pytest-xdist where the server is."""
     node.workerinput["server_directory"] = str(node.config.stash[SERVER_DIRECTORY])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test fail that has written a secret, or has had one told by a problem."""
+    report = yield
+    leaks = SECRETS.find("".join(text for _, text in report.sections)) + SECRETS.told()
+    if leaks and report.passed:
+        report.outcome = "failed"
+        report.longrepr = f"Secrets were written or told: {', '.join(leaks)}"
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _know_secrets() -> Iterator[None]:
+    """Know every secret that this process makes or uses, so that none of them is written."""
+    for role in PEOPLE:
+        SECRETS.learn(api_key(role))
+    with learning(SECRETS):
+        yield
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -117,13 +140,17 @@ def _administer(url: URL, *statements: str) -> None:
 @pytest.fixture(scope="session")
 def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings for a service on this database, its secrets known to tests."""
-    return Settings(
+    settings = Settings(
         instance=tmp_path_factory.mktemp("instance"),
         database_url=SecretStr(database_url),
         secret_key=SecretStr("a secret key that only tests know"),
-        admin_key=SecretStr("an admin key that only tests know"),
+        encryption_key=SecretStr("an encryption key that only tests know"),
+        public_url="http://127.0.0.1:8000",
         threads=4,
     )
+    for secret in (settings.secret_key, settings.encryption_key):
+        SECRETS.learn(secret.get_secret_value())
+    return settings
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +158,7 @@ def migrated_engine(settings: Settings) -> Iterator[Engine]:
     """The engine of the migrated database. Tests ask for `engine`, which cleans up after them."""
     engine = make_engine(settings)
     upgrade(engine)
+    seed_people(engine)
     yield engine
     engine.dispose()
 
@@ -155,23 +183,36 @@ def _sqlite_restore(engine: Engine) -> Iterator[Callable[[], None]]:
             with closing(sqlite3.connect(path)) as used:
                 used.execute("PRAGMA synchronous = OFF")
                 template.backup(used)
+            forget_all()
 
         yield restore
 
 
 @contextmanager
 def _postgresql_restore(engine: Engine) -> Iterator[Callable[[], None]]:
-    tables = [name for name in inspect(engine).get_table_names() if name != "alembic_version"]
+    tables = set(inspect(engine).get_table_names()) - {"alembic_version", *SEEDED_TABLES}
     filled = text(
         " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in tables)
     )
+    seeds = text(
+        " UNION ALL ".join(
+            f"SELECT md5(string_agg(t::text, '|')) FROM {name} AS t" for name in SEEDED_TABLES
+        )
+    )
     with engine.connect().execution_options(**{READING: True}) as connection:
+        seeded = connection.execute(seeds).scalars().all()
 
         def restore() -> None:
             # Asking which tables have rows is faster than to truncate them all.
-            names = connection.execute(filled).scalars().all()
+            nonlocal seeded
+            names = list(connection.execute(filled).scalars())
             if names:
                 connection.execute(text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
+            if connection.execute(seeds).scalars().all() != seeded:
+                connection.execute(text(f"TRUNCATE {', '.join(SEEDED_TABLES)} CASCADE"))
+                seed_people(engine)
+                seeded = connection.execute(seeds).scalars().all()
+            forget_all()
 
         yield restore
 
@@ -206,7 +247,9 @@ def count_queries() -> CountQueries:
         statements: list[str] = []
 
         def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-            if not statement.startswith("BEGIN"):
+            # What is stored beside the requests comes when it comes.
+            beside = threading.current_thread().name.startswith(("last-use", "process-copy"))
+            if not beside and not statement.startswith("BEGIN"):
                 statements.append(statement)
 
         event.listen(Engine, "before_cursor_execute", listen)
@@ -224,13 +267,13 @@ def base_url(
     migrated_engine: Engine,
 ) -> Iterator[str]:
     """The address of the service, run by uvicorn as in production, on the migrated database."""
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), port=0, log_config=None, access_log=False)
-    )
     listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    app = create_app(settings.model_copy(update={"public_url": url}))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    yield url
     server.should_exit = True
     thread.join()
 
@@ -246,9 +289,9 @@ def client(
 
 
 @pytest.fixture(scope="session")
-def admin_headers(settings: Settings) -> dict[str, str]:
+def admin_headers() -> dict[str, str]:
     """The headers of a caller who may do everything."""
-    return {"X-API-Key": settings.admin_key.get_secret_value()}
+    return {"X-API-Key": api_key("admin")}
 
 
 @pytest.fixture
@@ -256,6 +299,22 @@ def admin(client: httpx.Client, admin_headers: dict[str, str]) -> httpx.Client:
     """The caller, allowed to do everything."""
     client.headers.update(admin_headers)
     return client
+
+
+@pytest.fixture
+def librarian(base_url: str, engine: Engine) -> Iterator[httpx.Client]:
+    """A caller with the key of the librarian."""
+    headers = {"X-API-Key": api_key("librarian")}
+    with httpx.Client(base_url=base_url, timeout=10, headers=headers) as client:
+        yield client
+
+
+@pytest.fixture
+def member(base_url: str, engine: Engine) -> Iterator[httpx.Client]:
+    """A caller with the key of the member."""
+    headers = {"X-API-Key": api_key("member")}
+    with httpx.Client(base_url=base_url, timeout=10, headers=headers) as client:
+        yield client
 
 
 @pytest.fixture

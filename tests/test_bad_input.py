@@ -19,6 +19,7 @@ from circdesk.contract.documents import load_bundle, resolve
 from circdesk.contract.operations import Operation
 from circdesk.db.models import Base
 from circdesk.resources import directory
+from tests.people import SEEDED_TABLES
 
 JSON = {"Content-Type": "application/json"}
 POST = {"title": "News", "body": "Text", "author": "Somebody"}
@@ -75,7 +76,9 @@ def ask(client: httpx.Client, admin_headers: dict[str, str]) -> Ask:
 def _nothing_is_stored(engine: Engine) -> Iterator[None]:
     yield
     tables = [
-        select(literal(table.name)).where(exists(table)) for table in Base.metadata.sorted_tables
+        select(literal(table.name)).where(exists(table))
+        for table in Base.metadata.sorted_tables
+        if table.name not in SEEDED_TABLES
     ]
     with engine.connect() as connection:
         assert connection.scalars(union_all(*tables)).all() == []
@@ -219,12 +222,17 @@ def writes() -> list[tuple[str, str, str, str]]:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    properties = schema.get("properties", {})
+    """An example of an object, from those of its properties and of the objects in it."""
+    properties = {n: resolve(document, node) for n, node in schema.get("properties", {}).items()}
     return {
-        name: resolved["example"]
+        name: node["example"] if "example" in node else _example(document, node)
         for name, node in properties.items()
-        if "example" in (resolved := resolve(document, node))
+        if "example" in node or "properties" in node
     }
+
+
+# Where a string ends in a JSON text that has no quotes in its strings, and is no name.
+STRING_END = re.compile(r'"(?=[,\]}])')
 
 
 def address(operation: Operation) -> str:
@@ -235,13 +243,16 @@ def address(operation: Operation) -> str:
 class TestEveryBody:
     @pytest.mark.parametrize(
         ("method", "target", "media_type", "example"),
-        [pytest.param(*write, id=" ".join(write[:3])) for write in writes()],
+        [
+            pytest.param(*write, id=" ".join(write[:3]))
+            for write in writes()
+            if STRING_END.search(write[3])
+        ],
     )
     def test_no_string_takes_a_bad_character(
         self, ask: Ask, method: str, target: str, media_type: str, example: str
     ) -> None:
-        ends = list(re.finditer(r'"(?=[,\]}])', example))
-        assert ends
+        ends = STRING_END.finditer(example)
         for end, bad in product(ends, (r"\u0000", r"\ud800")):
             body = (example[: end.start()] + bad + example[end.start() :]).encode()
             reply = ask(method, target, {"Content-Type": media_type}, body)

@@ -16,16 +16,27 @@ from circdesk.settings import (
 )
 
 KEY = "0123456789abcdef0123456789abcdef"
-SHOW_SECRET_KEY = (
-    "from circdesk.settings import load_settings\n"
-    "print(load_settings().secret_key.get_secret_value())"
-)
+SHOW_SECRETS = """
+import json
+from circdesk.settings import load_settings
+settings = load_settings()
+names = ("secret_key", "encryption_key")
+print(json.dumps({name: getattr(settings, name).get_secret_value() for name in names}))
+"""
 
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def keep(directory: Path, content: str) -> Path:
+    """The secrets of an earlier start."""
+    path = directory / "instance" / "secrets.json"
+    path.parent.mkdir()
+    path.write_text(content, errors="surrogateescape")
+    return path
 
 
 class TestDevelopment:
@@ -36,8 +47,17 @@ class TestDevelopment:
         assert settings.instance == directory / "instance"
         assert settings.uploads == directory / "instance" / "uploads"
         assert settings.log_format == "console"
+        assert settings.public_url == "http://127.0.0.1:8000"
         expected = f"sqlite:///{directory}/instance/circdesk.db"
         assert settings.database_url.get_secret_value() == expected
+
+    def test_whether_an_address_was_given_can_be_told(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "public_url" not in load_settings().model_fields_set
+        monkeypatch.setenv("CIRCDESK_PUBLIC_URL", "http://127.0.0.1:8000")
+
+        assert "public_url" in load_settings().model_fields_set
 
     def test_secrets_are_made_once_and_only_their_owner_can_read_them(
         self, directory: Path
@@ -46,18 +66,28 @@ class TestDevelopment:
 
         kept = directory / "instance" / "secrets.json"
         assert first == second
-        assert first.secret_key != first.admin_key
-        assert json.loads(kept.read_text())["admin_key"] == first.admin_key.get_secret_value()
+        assert first.secret_key != first.encryption_key
+        assert (
+            json.loads(kept.read_text())["encryption_key"]
+            == first.encryption_key.get_secret_value()
+        )
         assert kept.stat().st_mode & 0o777 == 0o600
+        assert kept.parent.stat().st_mode & 0o777 == 0o700
         assert list(kept.parent.iterdir()) == [kept]
 
-    def test_processes_that_start_at_once_agree_on_the_secrets(self) -> None:
-        command = [sys.executable, "-c", SHOW_SECRET_KEY]
+    @pytest.mark.parametrize("kept", [None, {"secret_key": KEY}, {"encryption_key": KEY}])
+    def test_processes_that_start_at_once_agree_on_the_secrets(
+        self, directory: Path, kept: dict[str, str] | None
+    ) -> None:
+        if kept is not None:
+            keep(directory, json.dumps(kept))
+        command = [sys.executable, "-c", SHOW_SECRETS]
         processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
         shown = {process.communicate(timeout=60)[0] for process in processes}
 
-        assert len(shown) == 1
-        assert len(shown.pop()) >= 32
+        (secrets,) = map(json.loads, shown)
+        assert all(len(secret) >= 32 for secret in secrets.values())
+        assert secrets == secrets | (kept or {})
 
     def test_dotenv_is_read_and_the_environment_wins(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
@@ -69,19 +99,30 @@ class TestDevelopment:
 
         assert (settings.threads, settings.log_level) == (5, "debug")
 
-    def test_a_damaged_secrets_file_is_named(self, directory: Path) -> None:
-        (directory / "instance").mkdir()
-        (directory / "instance" / "secrets.json").write_text("{")
+    @pytest.mark.parametrize("content", ["{", "[]", "\udcff"])
+    def test_a_damaged_secrets_file_is_named_and_stays(self, directory: Path, content: str) -> None:
+        kept = keep(directory, content)
+        before = kept.read_bytes()
 
         with pytest.raises(SettingsError, match=r"^CIRCDESK_INSTANCE: .*secrets\.json"):
             load_settings()
+        assert kept.read_bytes() == before
 
-    def test_a_secrets_file_that_lacks_one_names_its_variable(self, directory: Path) -> None:
-        (directory / "instance").mkdir()
-        (directory / "instance" / "secrets.json").write_text(json.dumps({"secret_key": KEY}))
+    def test_what_an_older_file_lacks_is_added(self, directory: Path) -> None:
+        kept = keep(directory, json.dumps({"secret_key": KEY, "admin_key": "of old"}))
 
-        with pytest.raises(MissingSettingError, match=r"^CIRCDESK_ADMIN_KEY "):
-            load_settings()
+        first, second = load_settings(), load_settings()
+
+        assert first == second
+        assert first.secret_key.get_secret_value() == KEY
+        encryption_key = first.encryption_key.get_secret_value()
+        assert json.loads(kept.read_text()) == {
+            "secret_key": KEY,
+            "encryption_key": encryption_key,
+            "admin_key": "of old",
+        }
+        assert list(kept.parent.iterdir()) == [kept]
+        assert kept.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("env", ["staging", "production"])
@@ -90,8 +131,9 @@ class TestProduction:
     def environment(self, env: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CIRCDESK_ENV", env)
         monkeypatch.setenv("DATABASE_URL", "postgresql://circdesk:hush@db/circdesk")
+        monkeypatch.setenv("CIRCDESK_PUBLIC_URL", "https://library.example")
         monkeypatch.setenv("CIRCDESK_SECRET_KEY", KEY)
-        monkeypatch.setenv("CIRCDESK_ADMIN_KEY", KEY)
+        monkeypatch.setenv("CIRCDESK_ENCRYPTION_KEY", KEY)
 
     def test_all_that_must_be_set_is_enough_and_nothing_is_made(
         self, env: str, directory: Path
@@ -101,18 +143,28 @@ class TestProduction:
         assert (settings.env, settings.log_format) == (env, "json")
         assert list(directory.iterdir()) == []
 
-    @pytest.mark.parametrize("name", ["DATABASE_URL", "CIRCDESK_SECRET_KEY", "CIRCDESK_ADMIN_KEY"])
+    @pytest.mark.parametrize(
+        ("name", "named"),
+        [
+            ("DATABASE_URL", "DATABASE_URL (or DATABASE_URL_FILE)"),
+            ("CIRCDESK_PUBLIC_URL", "CIRCDESK_PUBLIC_URL"),
+            ("CIRCDESK_SECRET_KEY", "CIRCDESK_SECRET_KEY (or CIRCDESK_SECRET_KEY_FILE)"),
+            (
+                "CIRCDESK_ENCRYPTION_KEY",
+                "CIRCDESK_ENCRYPTION_KEY (or CIRCDESK_ENCRYPTION_KEY_FILE)",
+            ),
+        ],
+    )
     @pytest.mark.parametrize("value", [None, ""])
     def test_what_is_missing_is_named_in_one_line(
-        self, name: str, value: str | None, monkeypatch: pytest.MonkeyPatch
+        self, name: str, named: str, value: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
 
         with pytest.raises(MissingSettingError) as caught:
             load_settings()
 
-        expected = f"{name} (or {name}_FILE) must be set in this environment"
-        assert str(caught.value) == expected
+        assert str(caught.value) == f"{named} must be set in this environment"
 
     def test_dotenv_is_not_read(self, directory: Path) -> None:
         (directory / ".env").write_text("CIRCDESK_THREADS=3\n")
@@ -134,9 +186,11 @@ class TestProduction:
         assert settings.database_url.get_secret_value() == "postgresql+psycopg://db/circdesk"
 
     def test_a_secret_that_is_set_twice_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("CIRCDESK_ADMIN_KEY_FILE", "somewhere")
+        monkeypatch.setenv("CIRCDESK_ENCRYPTION_KEY_FILE", "somewhere")
 
-        with pytest.raises(SettingsError, match=r"^CIRCDESK_ADMIN_KEY and .*_FILE are both set"):
+        with pytest.raises(
+            SettingsError, match=r"^CIRCDESK_ENCRYPTION_KEY and .*_FILE are both set"
+        ):
             load_settings()
 
     @pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"\xff", "not text")])
@@ -147,12 +201,12 @@ class TestProduction:
         directory: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.delenv("CIRCDESK_ADMIN_KEY")
-        monkeypatch.setenv("CIRCDESK_ADMIN_KEY_FILE", str(directory / "key"))
+        monkeypatch.delenv("CIRCDESK_ENCRYPTION_KEY")
+        monkeypatch.setenv("CIRCDESK_ENCRYPTION_KEY_FILE", str(directory / "key"))
         if content is not None:
             (directory / "key").write_bytes(content)
 
-        with pytest.raises(SettingsError, match=f"^CIRCDESK_ADMIN_KEY_FILE: .*{reason}"):
+        with pytest.raises(SettingsError, match=f"^CIRCDESK_ENCRYPTION_KEY_FILE: .*{reason}"):
             load_settings()
 
 
@@ -225,7 +279,7 @@ class TestValues:
         monkeypatch.setenv("DATABASE_URL", "postgresql://circdesk:hush@db/circdesk")
         monkeypatch.setenv("REDIS_URL", "redis://:hush@cache")
         monkeypatch.setenv("CIRCDESK_SECRET_KEY", f"hush{KEY}")
-        monkeypatch.setenv("CIRCDESK_ADMIN_KEY", f"hush{KEY}")
+        monkeypatch.setenv("CIRCDESK_ENCRYPTION_KEY", f"hush{KEY}")
 
         settings = load_settings()
 
@@ -244,9 +298,10 @@ class TestTable:
 
         assert all(f"| `{variable(name)}` |" in table for name in Settings.model_fields)
         assert (
-            "| `CIRCDESK_THREADS` | `16` | Worker threads of one process, and the most database "
-            "connections it opens. |\n"
+            "| `CIRCDESK_LOG_LEVEL` | `info` | The least severe level that is logged. |\n"
         ) in table
+        assert "| `CIRCDESK_SELF_REGISTRATION` | `False` | " in table
+        assert "| `CIRCDESK_PUBLIC_URL` |  | " in table
         assert "Or `DATABASE_URL_FILE`. |" in table
 
     def test_every_row_has_three_cells(self) -> None:
@@ -260,18 +315,21 @@ class TestAllAtOnce:
         with pytest.raises(MissingSettingError) as caught:
             load_settings()
 
-        names = ("DATABASE_URL", "CIRCDESK_SECRET_KEY", "CIRCDESK_ADMIN_KEY")
-        named = ", ".join(f"{name} (or {name}_FILE)" for name in names)
-        assert str(caught.value) == f"{named} must be set in this environment"
+        assert str(caught.value) == (
+            "DATABASE_URL (or DATABASE_URL_FILE), CIRCDESK_PUBLIC_URL, "
+            "CIRCDESK_SECRET_KEY (or CIRCDESK_SECRET_KEY_FILE), "
+            "CIRCDESK_ENCRYPTION_KEY (or CIRCDESK_ENCRYPTION_KEY_FILE) "
+            "must be set in this environment"
+        )
 
     def test_every_wrong_setting_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REDIS_URL", "http://hush")
-        monkeypatch.setenv("CIRCDESK_ADMIN_KEY", "hush")
+        monkeypatch.setenv("CIRCDESK_ENCRYPTION_KEY", "hush")
 
         with pytest.raises(SettingsError) as caught:
             load_settings()
 
         assert str(caught.value) == (
             "REDIS_URL: must begin with redis:// or rediss://; "
-            "CIRCDESK_ADMIN_KEY: must have at least 32 characters"
+            "CIRCDESK_ENCRYPTION_KEY: must have at least 32 characters"
         )

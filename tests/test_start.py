@@ -22,6 +22,15 @@ ROOT = Path(__file__).parent.parent
 # A slow machine under load starts in some seconds; a start that hangs must fail.
 PATIENCE = 120
 
+# All that a deployment for real must be told.
+PRODUCTION = {
+    "CIRCDESK_ENV": "production",
+    "CIRCDESK_PUBLIC_URL": "https://library.example",
+    "DATABASE_URL": "sqlite:///library.db",
+    "CIRCDESK_SECRET_KEY": "x" * 40,
+    "CIRCDESK_ENCRYPTION_KEY": "y" * 40,
+}
+
 Start = Callable[..., "Process"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -115,6 +124,17 @@ def counts(base_url: str) -> dict[str, Any]:
     return {name: httpx.get(f"{base_url}/api/{name}").json()["total"] for name in names}
 
 
+def sign_in(client: httpx.Client, demo: dict[str, Any]) -> list[str]:
+    """The roles of all users of the demo, as each of them hears when signed in."""
+    roles = []
+    for user in demo["users"]:
+        credentials = {name: user[name] for name in ("email", "password")}
+        signed_in = client.post("/api/session", json=credentials)
+        assert signed_in.status_code == 201, signed_in.text
+        roles.append(client.get("/api/me").json()["user"]["role"])
+    return roles
+
+
 class TestServe:
     def test_a_first_start_a_second_one_and_their_ends(self, start: Start, tmp_path: Path) -> None:
         """The whole way in one test, as each start takes seconds."""
@@ -130,8 +150,9 @@ class TestServe:
             f"Contract     {base_url}/openapi.json",
             f"Credentials  {demo_file}",
         ]
-        assert demo == {"base_url": base_url, "api_keys": {"admin": demo["api_keys"]["admin"]}}
+        assert demo.keys() == {"base_url", "users", "api_keys", "clients"}
         assert stat.S_IMODE(demo_file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(demo_file.parent.stat().st_mode) == 0o700
 
         with httpx.Client(base_url=base_url) as client:
             assert client.get("/docs").status_code == 200
@@ -146,6 +167,7 @@ class TestServe:
             assert created.status_code == 201
             assert client.get(created.headers["Location"]).json() == created.json()
             assert client.delete(created.headers["Location"], headers=key).status_code == 204
+            assert sign_in(client, demo) == ["member", "librarian", "admin"]
         before = counts(base_url)
         assert before["books"] >= 200
         assert before["branches"] == 2
@@ -155,8 +177,10 @@ class TestServe:
         process = start("serve", "--demo", "--port", "0")
         process.read_until("Credentials")
         again = json.loads(demo_file.read_text())
-        assert again["api_keys"] == demo["api_keys"]
+        assert again == demo | {"base_url": again["base_url"]}
         assert counts(again["base_url"]) == before
+        with httpx.Client(base_url=again["base_url"]) as client:
+            assert sign_in(client, again) == ["member", "librarian", "admin"]
 
         assert process.stop(signal.SIGINT) == 0
 
@@ -174,34 +198,36 @@ class TestServe:
     @pytest.mark.parametrize(
         ("given", "missing"),
         [
-            ((), ("DATABASE_URL", "CIRCDESK_SECRET_KEY", "CIRCDESK_ADMIN_KEY")),
-            (("DATABASE_URL",), ("CIRCDESK_SECRET_KEY", "CIRCDESK_ADMIN_KEY")),
-            (("DATABASE_URL", "CIRCDESK_SECRET_KEY"), ("CIRCDESK_ADMIN_KEY",)),
+            (
+                (),
+                (
+                    "DATABASE_URL (or DATABASE_URL_FILE), CIRCDESK_PUBLIC_URL, "
+                    "CIRCDESK_SECRET_KEY (or CIRCDESK_SECRET_KEY_FILE), "
+                    "CIRCDESK_ENCRYPTION_KEY (or CIRCDESK_ENCRYPTION_KEY_FILE)"
+                ),
+            ),
+            (
+                ("DATABASE_URL", "CIRCDESK_SECRET_KEY"),
+                "CIRCDESK_PUBLIC_URL, CIRCDESK_ENCRYPTION_KEY (or CIRCDESK_ENCRYPTION_KEY_FILE)",
+            ),
+            (
+                ("DATABASE_URL", "CIRCDESK_SECRET_KEY", "CIRCDESK_ENCRYPTION_KEY"),
+                "CIRCDESK_PUBLIC_URL",
+            ),
         ],
     )
-    def test_production_names_the_secrets_that_are_missing(
-        self, run: Run, tmp_path: Path, given: tuple[str, ...], missing: tuple[str, ...]
+    def test_production_names_what_is_missing(
+        self, run: Run, tmp_path: Path, given: tuple[str, ...], missing: str
     ) -> None:
-        known = {"DATABASE_URL": "sqlite:///library.db", "CIRCDESK_SECRET_KEY": "x" * 40}
-        variables = {name: known[name] for name in given}
+        variables = {name: PRODUCTION[name] for name in given}
         result = run("serve", "--port", "0", CIRCDESK_ENV="production", **variables)
 
-        names = ", ".join(f"{name} (or {name}_FILE)" for name in missing)
         assert result.returncode == 2
-        assert result.stderr == f"circdesk: {names} must be set in this environment\n"
+        assert result.stderr == f"circdesk: {missing} must be set in this environment\n"
         assert [*tmp_path.iterdir()] == []
 
     def test_production_has_no_demo(self, run: Run) -> None:
-        result = run(
-            "serve",
-            "--demo",
-            "--port",
-            "0",
-            CIRCDESK_ENV="production",
-            DATABASE_URL="sqlite:///library.db",
-            CIRCDESK_SECRET_KEY="x" * 40,
-            CIRCDESK_ADMIN_KEY="y" * 40,
-        )
+        result = run("serve", "--demo", "--port", "0", **PRODUCTION)
 
         assert result.returncode == 2
         assert result.stderr == "circdesk: --demo does not go with CIRCDESK_ENV=production\n"

@@ -1,4 +1,4 @@
-"""The command line: `circdesk serve | import | worker | db | spec`."""
+"""The command line: `circdesk serve | import | worker | db | users | keys | spec`."""
 
 import sys
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from circdesk.commands import database, spec
+from circdesk.commands import database, keys, spec, users
 from circdesk.commands.importing import import_files
 from circdesk.contract.documents import ContractError
 from circdesk.contract.problems import Problem
@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 app.command("import")(import_files)
 app.add_typer(database.app, name="db")
+app.add_typer(keys.app, name="keys")
 app.add_typer(spec.app, name="spec")
+app.add_typer(users.app, name="users")
 
 
 @app.command()

@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -114,19 +121,29 @@ class Settings(BaseSettings):
         description="The directory for files that wait to be imported, shared by the api and the "
         "worker. Defaults to `uploads` in the instance directory.",
     )
-    public_url: Annotated[str, AfterValidator(_without_slash)] | None = Field(
-        default=None,
-        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+    public_url: Annotated[str, AfterValidator(_without_slash)] = Field(
+        default="",
+        pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$",
         description="The address at which callers reach the service, such as "
-        "`https://library.example`. Defaults to the address that is served.",
+        "`https://library.example`; tokens name it as their issuer. Development and sandbox "
+        "default to the address that is served; staging and production have no default.",
     )
     secret_key: Key = Field(
-        description="Signs cursors; at least 32 characters. Made at first start in development "
-        "and sandbox.",
+        description="Signs cursors and CSRF tokens; at least 32 characters. Made at first start "
+        "in development and sandbox.",
     )
-    admin_key: Key = Field(
-        description="The API key that may write; at least 32 characters. Made at first start in "
-        "development and sandbox.",
+    encryption_key: Key = Field(
+        description="Encrypts the private halves of the keys that sign tokens; at least 32 "
+        "characters. Made at first start in development and sandbox.",
+    )
+    self_registration: bool = Field(
+        default=False, description="Whether people may register themselves as members."
+    )
+    mail_hook_url: Annotated[str, AfterValidator(_without_slash)] | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        description="Where tokens that go to people by mail are posted as JSON; without it, staff "
+        "hand them over.",
     )
     max_body_bytes: int = Field(
         default=1024**2, ge=1024, description="The largest request body, in bytes; more is a 413."
@@ -138,7 +155,8 @@ class Settings(BaseSettings):
         default=16,
         ge=1,
         le=256,
-        description="Worker threads of one process, and the most database connections it opens.",
+        description="Worker threads of one process; it opens three more database connections than "
+        "this at most.",
     )
     database_timeout_seconds: float = Field(
         default=5,
@@ -159,6 +177,14 @@ class Settings(BaseSettings):
         default_factory=_log_format_of,
         description="One JSON object a line, or text for people, the default in development.",
     )
+
+    @field_validator("public_url")
+    @classmethod
+    def _has_address(cls, url: str, info: ValidationInfo) -> str:
+        """Only what is served can say its own address; `circdesk serve` puts it in this place."""
+        if not url and info.data.get("env") in ("staging", "production"):
+            raise PydanticCustomError("missing", "Field required")
+        return url or "http://127.0.0.1:8000"
 
     @classmethod
     def settings_customise_sources(
@@ -205,8 +231,8 @@ def settings_table() -> str:
     """Every setting as a Markdown table, for the README."""
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.is_required() or field.default_factory else f"`{field.default}`"
-        default = "" if default == "`None`" else default
+        told = not (field.is_required() or field.default_factory or field.default in (None, ""))
+        default = f"`{field.default}`" if told else ""
         secret = f" Or `{variable(name)}_FILE`." if name in _secrets() else ""
         lines.append(f"| `{variable(name)}` | {default} | {field.description}{secret} |")
     return "\n".join(lines) + "\n"
@@ -238,13 +264,18 @@ def _explained(error: ValidationError) -> SettingsError:
     wrong = [fault for fault in faults if fault["type"] != "missing"]
     if wrong:
         return SettingsError("; ".join(f"{_named(fault)}: {_reason(fault)}" for fault in wrong))
-    names = ", ".join(f"{_named(fault)} (or {_named(fault)}_FILE)" for fault in faults)
+    names = ", ".join(map(_named_with_file, faults))
     return MissingSettingError(f"{names} must be set in this environment")
 
 
 def _named(fault: ErrorDetails) -> str:
     location = str(fault["loc"][0])
     return variable(location) if location in Settings.model_fields else location
+
+
+def _named_with_file(fault: ErrorDetails) -> str:
+    name = _named(fault)
+    return f"{name} (or {name}_FILE)" if name in map(variable, _secrets()) else name
 
 
 def _reason(fault: ErrorDetails) -> str:

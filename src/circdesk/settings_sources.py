@@ -1,5 +1,6 @@
 """Where settings come from besides the environment: files of secrets, and the instance."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -10,7 +11,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-_MADE_SECRETS = ("secret_key", "admin_key")
+_MADE_SECRETS = ("secret_key", "encryption_key")
 
 
 class SettingsError(Exception):
@@ -92,28 +93,47 @@ class InstanceSource(_Source):
 
 def _kept_secrets(path: Path) -> dict[str, str]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _keep_new_secrets(path)
-        kept: dict[str, str] = json.loads(path.read_text())
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = _read_secrets(path)
+        if not kept.keys() >= set(_MADE_SECRETS):
+            kept = _keep_new_secrets(path)
     except (OSError, ValueError) as error:
         raise SettingsError(f"CIRCDESK_INSTANCE: cannot keep secrets in {path}: {error}") from None
-    return {name: kept[name] for name in _MADE_SECRETS if name in kept}
+    return {name: kept[name] for name in _MADE_SECRETS}
 
 
-def _keep_new_secrets(path: Path) -> None:
-    """Publish a complete file under its name in one step; the first of two processes wins."""
+def _read_secrets(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - it is the file that is wrong.
+    return content
+
+
+def _keep_new_secrets(path: Path) -> dict[str, str]:
+    """Add the secrets that the file lacks; of two processes one makes them, the other reads."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        # It is held for as long as a small file takes to write, and ends with the process.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        kept = {name: secrets.token_urlsafe(32) for name in _MADE_SECRETS} | _read_secrets(path)
+        write_private(path, kept)
+    finally:
+        os.close(directory)
+    return kept
+
+
+def write_private(path: Path, content: object) -> None:
+    """Write JSON that only the owner can read; nobody ever sees half of it."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump({name: secrets.token_urlsafe(32) for name in _MADE_SECRETS}, file)
+            json.dump(content, file, indent=2)
+            file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        # Unlike a rename, a link fails where the name is taken, so nothing is ever overwritten,
-        # and unlike O_EXCL on the name itself it never shows a file that is still empty.
-        os.link(draft, path)
-    except FileExistsError:
-        pass
+        draft.replace(path)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)

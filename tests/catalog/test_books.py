@@ -404,7 +404,7 @@ class TestCreateBook:
         response = client.post("/api/books", json=INPUT)
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestGetBook:
@@ -570,7 +570,7 @@ class TestReplaceBook:
         response = client.put(f"/api/books/{UNKNOWN}", json=INPUT)
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestUpdateBook:
@@ -670,7 +670,7 @@ class TestUpdateBook:
         response = client.patch(f"/api/books/{UNKNOWN}", json={})
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestDeleteBook:
@@ -726,4 +726,4 @@ class TestDeleteBook:
         response = client.delete(f"/api/books/{UNKNOWN}")
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")

@@ -345,7 +345,7 @@ class TestCreateBranch:
         response = client.post("/api/branches", json=INPUT)
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestGetBranch:
@@ -421,7 +421,7 @@ class TestReplaceBranch:
         response = client.put(f"/api/branches/{UNKNOWN}", json=INPUT)
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestUpdateBranch:
@@ -468,7 +468,7 @@ class TestUpdateBranch:
         response = client.patch(f"/api/branches/{UNKNOWN}", json={})
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestDeleteBranch:
@@ -524,4 +524,4 @@ class TestDeleteBranch:
         response = client.delete(f"/api/branches/{UNKNOWN}")
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")

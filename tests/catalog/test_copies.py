@@ -212,7 +212,7 @@ def missing(problem: Expected, response: httpx.Response) -> JSON:
 
 
 def anonymous(problem: Expected, response: httpx.Response) -> JSON:
-    return problem(response, "credentials_required", "Send an API key.")
+    return problem(response, "credentials_required", "Send a credential.")
 
 
 def taken(problem: Expected, response: httpx.Response) -> JSON:

@@ -142,7 +142,7 @@ class TestCreateName:
         response = client.post(f"/api/{noun}s", json={"name": "Austen, Jane"})
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestGetName:
@@ -214,7 +214,7 @@ class TestReplaceName:
         response = client.put(f"/api/{noun}s/{UNKNOWN}", json={"name": "Austen, Jane"})
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestUpdateName:
@@ -257,7 +257,7 @@ class TestUpdateName:
         response = client.patch(f"/api/{noun}s/{UNKNOWN}", json={})
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestDeleteName:
@@ -313,4 +313,4 @@ class TestDeleteName:
         response = client.delete(f"/api/{noun}s/{UNKNOWN}")
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")

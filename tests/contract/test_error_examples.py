@@ -1,24 +1,28 @@
 """Each example of an error is what the service really says."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from circdesk import clock
 from circdesk.contract.documents import load_bundle
 from circdesk.contract.problems import Problem
 from circdesk.contract.requests import InternalError, RequestTimeout
 from circdesk.db.errors import DatabaseUnavailable
 from circdesk.resources import directory
+from tests.people import api_key
 
 RESPONSES = load_bundle(directory("openapi")).document["components"]["responses"]
-PROBLEM = "application/problem+json"
 POSTS = "/api/posts"
+TOKEN = "/oauth/token"
 
 
 def example(name: str) -> dict[str, Any]:
-    body: dict[str, Any] = RESPONSES[name]["content"][PROBLEM]["example"]
+    (media_type,) = RESPONSES[name]["content"].values()
+    body: dict[str, Any] = media_type["example"]
     return body
 
 
@@ -31,9 +35,21 @@ def delete_branch_in_use(admin: httpx.Client) -> httpx.Response:
     return admin.delete("/api/branches/code:central")
 
 
+def guess_passwords(admin: httpx.Client) -> httpx.Response:
+    """Fail seven times, each when the wait is over, and then do not wait."""
+    start, guess = clock.now(), {"email": "nobody@example.org", "password": "guess"}
+    with pytest.MonkeyPatch.context() as patch:
+        for seconds in (0, 0, 0, 0, 0, 1, 3, 3):
+            moment = start + timedelta(seconds=seconds)
+            patch.setattr(clock, "now", lambda moment=moment: moment)
+            response = admin.post("/api/session", json=guess)
+    return response
+
+
 PROVOKED: dict[str, Callable[[httpx.Client], httpx.Response]] = {
     "BadRequest": lambda admin: admin.get(f"{POSTS}?per_page=101&colour=red"),
     "Unauthorized": lambda admin: httpx.post(admin.base_url.join(POSTS)),
+    "Forbidden": lambda admin: admin.post(POSTS, headers={"X-API-Key": api_key("member")}),
     "NotFound": lambda admin: admin.get(example("NotFound")["instance"]),
     "NotAcceptable": lambda admin: admin.get(POSTS, headers={"Accept": "text/html"}),
     "Conflict": delete_branch_in_use,
@@ -44,6 +60,17 @@ PROVOKED: dict[str, Callable[[httpx.Client], httpx.Response]] = {
         POSTS, content=b"x", headers={"Content-Type": "text/plain"}
     ),
     "UnprocessableContent": lambda admin: admin.get("/api/books/isbn:9780441478124"),
+    "TooManyRequests": guess_passwords,
+}
+# OAuth's errors have a form of their own, in which no status stands.
+OAUTH: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
+    "OAuthError": (400, lambda admin: admin.post(TOKEN, data={"client_id": "x"})),
+    "OAuthUnauthorized": (
+        401,
+        lambda admin: admin.post(
+            TOKEN, data={"grant_type": "client_credentials"}, auth=("nobody", "secret")
+        ),
+    ),
 }
 # What no request brings about by itself has its own tests; here its words are compared.
 WORDS: dict[str, Problem] = {
@@ -61,6 +88,15 @@ def test_the_example_is_the_answer(name: str, admin: httpx.Client) -> None:
     assert response.json() | {"request_id": example(name)["request_id"]} == example(name)
 
 
+@pytest.mark.parametrize("name", OAUTH)
+def test_the_example_is_the_answer_of_oauth(name: str, admin: httpx.Client) -> None:
+    status, provoke = OAUTH[name]
+    response = provoke(admin)
+
+    assert response.status_code == status
+    assert response.json() == example(name)
+
+
 @pytest.mark.parametrize("name", WORDS)
 def test_the_example_has_the_words_of_the_problem(name: str) -> None:
     shown = example(name)
@@ -69,5 +105,5 @@ def test_the_example_has_the_words_of_the_problem(name: str) -> None:
 
 
 def test_every_error_has_its_example_here() -> None:
-    errors = {name for name, node in RESPONSES.items() if PROBLEM in node.get("content", {})}
-    assert errors == PROVOKED.keys() | WORDS.keys()
+    errors = {name for name, node in RESPONSES.items() if "content" in node}
+    assert errors == PROVOKED.keys() | OAUTH.keys() | WORDS.keys()

@@ -155,7 +155,7 @@ class TestCreatePost:
         response = client.post("/api/posts", json=INPUT)
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
     @pytest.mark.parametrize(
         ("changes", "pointer", "rule"),
@@ -225,7 +225,7 @@ class TestReplacePost:
         response = client.put(f"/api/posts/{UNKNOWN}", json=INPUT)
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestUpdatePost:
@@ -262,7 +262,7 @@ class TestUpdatePost:
         response = client.patch(f"/api/posts/{UNKNOWN}", json={})
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")
 
 
 class TestDeletePost:
@@ -287,4 +287,4 @@ class TestDeletePost:
         response = client.delete(f"/api/posts/{UNKNOWN}")
 
         assert response.status_code == 401
-        assert response.json() == problem(response, "credentials_required", "Send an API key.")
+        assert response.json() == problem(response, "credentials_required", "Send a credential.")

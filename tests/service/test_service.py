@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from circdesk.contract.contract import Contract
-from circdesk.contract.documents import load_bundle
+from circdesk.contract.documents import load_bundle, with_addresses
 from circdesk.contract.problems import Problem, registered_problems
 from circdesk.news import posts
 from circdesk.resources import directory
@@ -50,6 +50,9 @@ class TestGetIndex:
                 "imports": "/api/imports",
                 "posts": "/api/posts",
                 "subjects": "/api/subjects",
+                "users": "/api/users",
+                "me": "/api/me",
+                "capabilities": "/api/me/capabilities",
                 "contract": "/openapi.json",
                 "documentation": "/docs",
                 "health": "/api/health",
@@ -159,9 +162,10 @@ class TestGetProblem:
 
 
 class TestContract:
-    def test_both_forms_are_the_contract_as_its_files_have_it(
-        self, client: httpx.Client, document: dict[str, Any]
+    def test_both_forms_are_the_contract_as_its_files_have_it_at_this_address(
+        self, client: httpx.Client, base_url: str, document: dict[str, Any]
     ) -> None:
+        document = with_addresses(document, base_url)
         as_json, as_yaml = client.get("/openapi.json"), client.get("/openapi.yaml")
 
         assert as_json.headers["Content-Type"] == "application/json"

@@ -1,21 +1,15 @@
 """`circdesk serve`: the service under uvicorn, with a demo catalogue where asked for."""
 
-import json
-import os
 import signal
 import socket
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NoReturn
 
 import typer
 import uvicorn
 
 from circdesk.app import create_app
-from circdesk.catalog.demo.seeding import seed_demo
-from circdesk.db.engine import make_engine
-from circdesk.db.migrations import upgrade
-from circdesk.db.unit_of_work import make_sessions
+from circdesk.commands.demo import demo_file, prepare_demo
 from circdesk.edge.logs import configure_logs
 from circdesk.settings import Settings, SettingsError, load_settings
 from circdesk.worker import embedded_worker
@@ -27,7 +21,7 @@ _GRACE = 15
 def serve(*, demo: bool, host: str, port: int) -> None:
     """Serve until a signal comes.
 
-    With `demo` the database is migrated and filled, and the credentials are written to
+    With `demo` the database is migrated and filled, and credentials for it are written to
     `demo.json` in the instance directory.
     """
     settings = load_settings()
@@ -36,9 +30,11 @@ def serve(*, demo: bool, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     listener = _listen(host, port)
-    base_url = settings.public_url or f"http://{host}:{listener.getsockname()[1]}"
+    if "public_url" not in settings.model_fields_set:
+        address = address_of(host, listener.getsockname()[1])
+        settings = settings.model_copy(update={"public_url": address})
     if demo:
-        _prepare_demo(settings, base_url)
+        prepare_demo(settings)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -50,7 +46,7 @@ def serve(*, demo: bool, host: str, port: int) -> None:
     with ExitStack() as stack:
         if settings.env in ("development", "sandbox"):
             stack.enter_context(embedded_worker(settings))
-        typer.echo(_addresses(settings, base_url, demo=demo), err=True)
+        typer.echo(_addresses(settings, demo=demo), err=True)
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -69,34 +65,15 @@ def _listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"cannot listen on {host}:{port}: {reason}") from error
 
 
-def _prepare_demo(settings: Settings, base_url: str) -> None:
-    if settings.env in ("staging", "production"):
-        raise SettingsError(f"--demo does not go with CIRCDESK_ENV={settings.env}")
-    engine = make_engine(settings)
-    try:
-        upgrade(engine)
-        seed_demo(make_sessions(engine))
-    finally:
-        engine.dispose()
-    _write_private(
-        settings.instance / "demo.json",
-        {"base_url": base_url, "api_keys": {"admin": settings.admin_key.get_secret_value()}},
-    )
+def address_of(host: str, port: int) -> str:
+    """The URL of what listens there; where it listens everywhere, the one on this machine."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is asked for.
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
-def _write_private(path: Path, content: object) -> None:
-    """Write JSON that only the owner can read; a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(content, stream, indent=2)
-        stream.write("\n")
-    temporary.replace(path)
-
-
-def _addresses(settings: Settings, base_url: str, *, demo: bool) -> str:
+def _addresses(settings: Settings, *, demo: bool) -> str:
+    base_url = settings.public_url
     lines = [f"Swagger UI   {base_url}/docs", f"Contract     {base_url}/openapi.json"]
     if demo:
-        lines.append(f"Credentials  {settings.instance / 'demo.json'}")
+        lines.append(f"Credentials  {demo_file(settings)}")
     return "\n".join(lines)

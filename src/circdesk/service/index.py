@@ -4,13 +4,15 @@ from typing import Any
 
 from circdesk.contract.problems import Problem
 
-_COLLECTIONS = ("authors", "books", "branches", "copies", "imports", "posts", "subjects")
+_COLLECTIONS = ("authors", "books", "branches", "copies", "imports", "posts", "subjects", "users")
 
 
 def index_body() -> dict[str, Any]:
     """Name and links: collections, contract, documentation, problems, health."""
     links = {name: f"/api/{name}" for name in _COLLECTIONS}
     links |= {
+        "me": "/api/me",
+        "capabilities": "/api/me/capabilities",
         "contract": "/openapi.json",
         "documentation": "/docs",
         "health": "/api/health",

@@ -8,12 +8,12 @@ from sqlalchemy import Connection
 
 from circdesk.catalog.demo import BRANCHES, books_csv
 from circdesk.catalog.demo.identities import MOMENT, Kind, demo_id
-from circdesk.catalog.imports.bulk import insert_rows
-from circdesk.catalog.imports.formats import Format, read_records
-from circdesk.catalog.imports.matching import Key, Link
-from circdesk.catalog.imports.planning import Draft
-from circdesk.catalog.imports.records import SourceRecord
-from circdesk.catalog.imports.storing import Store, write_links
+from circdesk.catalog.imports.reading.formats import Format, read_records
+from circdesk.catalog.imports.reading.records import SourceRecord
+from circdesk.catalog.imports.writing.bulk import insert_rows
+from circdesk.catalog.imports.writing.matching import Key, Link
+from circdesk.catalog.imports.writing.planning import Draft
+from circdesk.catalog.imports.writing.storing import Store, write_links
 from circdesk.catalog.models import Author, Copy, Subject
 from circdesk.db.text import sort_key
 

@@ -18,9 +18,14 @@ class Kind(IntEnum):
     COPY = 6
     IMPORT = 7
     IMPORT_ISSUE = 8
+    USER = 9
+    API_KEY = 10
+    CLIENT = 11
+    AUDIT_ENTRY = 12
+    CONSENT = 14
 
 
 def demo_id(kind: Kind, number: int) -> UUID:
     """The id of one thing of a kind, counted from 1: a UUIDv7 (RFC 9562) of `MOMENT`."""
     milliseconds = f"{int(MOMENT.timestamp() * 1000):012x}"
-    return UUID(f"{milliseconds}700{kind:d}8000{number:012}")
+    return UUID(f"{milliseconds}7{kind:03x}8000{number:012}")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from circdesk.catalog.demo import BRANCHES, POSTS, DemoBranch, DemoPost, books_csv
 from circdesk.catalog.demo.books import AGENCY, write_books
 from circdesk.catalog.demo.identities import MOMENT, Kind, demo_id
-from circdesk.catalog.imports.formats import Format
+from circdesk.catalog.imports.reading.formats import Format
 from circdesk.catalog.models import Book, Branch, ImportIssue, ImportJob
 from circdesk.catalog.opening_hours import ordered_hours
 from circdesk.db.text import sort_key
@@ -32,7 +32,7 @@ def seed_demo(sessions: Sessions) -> None:
         if not _is_empty(session):
             return
     with unit_of_work(sessions, writing=True) as session:
-        _wait_for_others(session)
+        lock_table(session, "branches")
         if _is_empty(session):
             session.add_all(map(_branch, range(1, len(BRANCHES) + 1), BRANCHES))
             session.add_all(map(_post, range(1, len(POSTS) + 1), POSTS))
@@ -45,10 +45,10 @@ def _is_empty(session: Session) -> bool:
     return not session.execute(select(anything)).scalar_one()
 
 
-def _wait_for_others(session: Session) -> None:
+def lock_table(session: Session, name: str) -> None:
     """Let one process seed and the others see that it has; SQLite has one writer in any case."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("LOCK TABLE branches IN SHARE ROW EXCLUSIVE MODE"))
+        session.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def _branch(number: int, branch: DemoBranch) -> Branch:
