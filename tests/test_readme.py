@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from circdesk.catalog.imports.csv_columns import CSV_COLUMNS, csv_template
+from circdesk.catalog.imports.reading.csv_columns import CSV_COLUMNS, csv_template
 from circdesk.settings import settings_table
 
 ROOT = Path(__file__).parents[1]
