@@ -162,8 +162,13 @@ class TestErrorsOfTheOperator:
         self, run: Run, csv_file: Path, tmp_path: Path
     ) -> None:
         url = f"sqlite:///{tmp_path / 'new.db'}"
-        secrets = {"CIRCDESK_SECRET_KEY": "x" * 40, "CIRCDESK_ADMIN_KEY": "x" * 40}
-        production = {"CIRCDESK_ENV": "production", "DATABASE_URL": url, **secrets}
+        production = {
+            "CIRCDESK_ENV": "production",
+            "CIRCDESK_PUBLIC_URL": "https://library.example",
+            "DATABASE_URL": url,
+            "CIRCDESK_SECRET_KEY": "x" * 40,
+            "CIRCDESK_ENCRYPTION_KEY": "x" * 40,
+        }
         result = run("import", csv_file, **production)
         assert result.returncode == 2
         assert result.stderr == (

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, update
 
-from circdesk.catalog.imports.running import Runner
+from circdesk.catalog.imports.jobs.running import Runner
 from circdesk.catalog.models import ImportIssue
 from circdesk.db.engine import WRITING
 from circdesk.settings import Settings

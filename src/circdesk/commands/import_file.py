@@ -1,25 +1,30 @@
 """One file, imported by the command that was called, which is its own worker."""
 
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Engine
 
-from circdesk.catalog.imports.formats import Format, detect_format, open_source, read_records
-from circdesk.catalog.imports.leases import Lease, LeaseLostError, begin_in_place
-from circdesk.catalog.imports.marc_items import ItemMapping
-from circdesk.catalog.imports.openlibrary import collect_authors
-from circdesk.catalog.imports.openlibrary_authors import AuthorNames
-from circdesk.catalog.imports.records import NotThisFormatError
-from circdesk.catalog.imports.tally import Outcome, Tally
-from circdesk.catalog.imports.uploads import open_watched
-from circdesk.catalog.imports.writing import Options, Writer
+from circdesk.catalog.imports.jobs.leases import Lease, LeaseLostError, begin_in_place
+from circdesk.catalog.imports.reading.formats import (
+    FILE_DAMAGED,
+    Format,
+    detect_format,
+    read_records,
+)
+from circdesk.catalog.imports.reading.marc.items import ItemMapping
+from circdesk.catalog.imports.reading.openlibrary import collect_authors
+from circdesk.catalog.imports.reading.openlibrary_authors import AuthorNames
+from circdesk.catalog.imports.reading.records import NotThisFormatError
+from circdesk.catalog.imports.reading.sources import open_source
+from circdesk.catalog.imports.writing.tally import Outcome, Tally
+from circdesk.catalog.imports.writing.writer import Options, Writer
 
 _INTERRUPTED = "The import was interrupted. Run it again to complete it."
+_BROKEN = "The packed file is damaged or cut off. What stands before that is imported."
 
 
 class FileNotReadError(Exception):
@@ -45,18 +50,37 @@ class Plan:
     overwrite: bool
     dry_run: bool
 
+    def writer(self, engine: Engine) -> Writer:
+        """One that writes all files, so that a dry run knows what former ones would have stored."""
+        return Writer(engine, Options(overwrite=self.overwrite, dry_run=self.dry_run))
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of a file: the counts, and why it was not read to its end if it was not."""
+
+    tally: Tally = field(default_factory=Tally)
+    error: str | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a batch."""
+        self.tally += outcome.tally
+        if any(issue.reason == FILE_DAMAGED for issue in outcome.issues):
+            self.error = _BROKEN
+
 
 @dataclass(frozen=True, slots=True)
 class FileImport:
     """The import of one file; `names` are the authors of all Open Library files of the call."""
 
     engine: Engine
+    writer: Writer
     path: Path
     format: Format
     plan: Plan
     names: AuthorNames | None
 
-    def run(self, progress: Progress) -> Tally:
+    def run(self, progress: Progress) -> Result:
         """Import the file.
 
         Raises:
@@ -70,7 +94,7 @@ class FileImport:
         lease = begin_in_place(self.engine, self._job())
         try:
             with _told_by_reason():
-                tally = self._write(progress, lease)
+                result = self._write(progress, lease)
         except FileNotReadError as error:
             lease.finish(str(error))
             raise
@@ -78,8 +102,8 @@ class FileImport:
             if not isinstance(error, LeaseLostError):
                 lease.finish(_INTERRUPTED)
             raise
-        lease.finish()
-        return tally
+        lease.finish(result.error)
+        return result
 
     def _job(self) -> dict[str, object]:
         return {
@@ -91,26 +115,25 @@ class FileImport:
             "bytes": self.path.stat().st_size,
         }
 
-    def _write(self, progress: Progress, lease: Lease | None) -> Tally:
-        total = Tally()
-        options = Options(overwrite=self.plan.overwrite, dry_run=self.plan.dry_run)
+    def _write(self, progress: Progress, lease: Lease | None) -> Result:
+        result = Result()
         items = ItemMapping.parse(self.plan.items) if self.plan.items else ItemMapping.default
-        writer = Writer(self.engine, options, lease.record if lease else None)
 
         def on_read(place: int) -> None:
             progress.at(place)
             if lease:
                 lease.beat()
 
-        with open_watched(self.path, on_read) as stream:
+        with open_source(self.path, on_read) as stream:
             records = read_records(
                 stream, self.format, source=self.plan.source, items=items, authors=self.names
             )
-            with closing(writer.write(records)) as outcomes:
+            stored = self.writer.write(records, lease.record if lease else None)
+            with closing(stored) as outcomes:
                 for outcome in outcomes:
-                    total += outcome.tally
+                    result.add(outcome)
                     progress.add(outcome)
-        return total
+        return result
 
 
 def format_of(path: Path) -> Format:
@@ -122,7 +145,7 @@ def format_of(path: Path) -> Format:
 def collect_names(paths: Iterable[Path], names: AuthorNames) -> None:
     """Remember the authors of Open Library files. What cannot be read is told later."""
     for path in paths:
-        with suppress(OSError, EOFError, zlib.error), open_source(path) as stream:
+        with suppress(OSError), open_source(path) as stream:
             collect_authors(stream, names)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from circdesk.catalog.imports.tally import Outcome
+from circdesk.catalog.imports.writing.tally import Outcome
 
 _SECONDS_BETWEEN_LINES = 5.0
 _MOST_NOTES = 20

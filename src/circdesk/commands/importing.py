@@ -10,15 +10,16 @@ from typing import Annotated, Literal
 import typer
 from sqlalchemy import Engine
 
-from circdesk.catalog.imports.formats import Format
-from circdesk.catalog.imports.marc_items import ItemMapping
-from circdesk.catalog.imports.openlibrary_authors import AuthorNames
-from circdesk.catalog.imports.tally import Tally
+from circdesk.catalog.imports.reading.formats import Format
+from circdesk.catalog.imports.reading.marc.items import ItemMapping
+from circdesk.catalog.imports.reading.openlibrary_authors import AuthorNames
+from circdesk.catalog.imports.writing.tally import Tally
 from circdesk.commands.database import prepare_database
 from circdesk.commands.import_file import (
     FileImport,
     FileNotReadError,
     Plan,
+    Result,
     collect_names,
     format_of,
 )
@@ -95,7 +96,7 @@ def _import_all(
     engine: Engine, files: list[Path], chosen: Format | None, plan: Plan
 ) -> tuple[Tally, bool]:
     """Import one file after the other; one that cannot be read does not stop the others."""
-    total, readable = Tally(), []
+    total, readable, writer = Tally(), [], plan.writer(engine)
     for path in files:
         try:
             readable.append((path, chosen or format_of(path)))
@@ -111,8 +112,11 @@ def _import_all(
         for path, fmt in readable:
             try:
                 with shown_progress(path) as progress:
-                    total += FileImport(engine, path, fmt, plan, names).run(progress)
+                    result = FileImport(engine, writer, path, fmt, plan, names).run(progress)
             except FileNotReadError as error:
-                typer.echo(f"{path}: {error}", err=True)
+                result = Result(error=str(error))
+            total += result.tally
+            if result.error:
+                typer.echo(f"{path}: {result.error}", err=True)
                 all_read = False
     return total, all_read

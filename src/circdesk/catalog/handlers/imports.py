@@ -5,10 +5,10 @@ from uuid import UUID
 
 from flask import current_app
 
-from circdesk.catalog.imports import jobs
-from circdesk.catalog.imports.issue_table import as_csv
-from circdesk.catalog.imports.jobs import JSON, ImportQuery, IssueQuery
-from circdesk.catalog.imports.messages import send_after_commit
+from circdesk.catalog.imports.jobs import jobs
+from circdesk.catalog.imports.jobs.issue_table import as_csv
+from circdesk.catalog.imports.jobs.jobs import JSON, ImportQuery, IssueQuery
+from circdesk.catalog.imports.jobs.messages import send_after_commit
 from circdesk.contract.answers import Stream
 from circdesk.db.pagination import Page
 from circdesk.db.unit_of_work import current_session

@@ -1,1 +1,1 @@
-"""Import of bibliographic records: readers, matching, jobs."""
+"""Import of bibliographic records, in three rooms: `jobs` knows `writing`, both know `reading`."""

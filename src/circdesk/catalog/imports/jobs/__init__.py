@@ -1,0 +1,1 @@
+"""Imports as jobs: their files, their leases, and the runs of a worker."""

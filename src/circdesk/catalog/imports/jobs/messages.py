@@ -1,0 +1,87 @@
+"""Messages that tell a worker which import waits.
+
+They only save time: the job's row is the truth, and a worker that finds no message looks there.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from uuid import UUID
+
+import structlog
+from huey import RedisHuey, SqliteHuey
+from huey.api import Huey
+from huey.storage import RedisStorage
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from circdesk.settings import Settings
+
+log = structlog.get_logger("circdesk.imports")
+
+_NAME = "circdesk"
+
+
+def _nothing(_job: UUID) -> None:
+    raise RuntimeError("this process sends messages and runs no jobs")
+
+
+class ImportQueue:
+    """The queue of import jobs, in Redis where that is set, else in a file of the instance.
+
+    Args:
+        settings: Where the queue is.
+        run: What a worker does with a job; a process that only sends needs none.
+    """
+
+    def __init__(self, settings: Settings, run: Callable[[UUID], None] = _nothing) -> None:
+        self.huey = _make_huey(settings)
+
+        def run_import(job: str) -> None:
+            run(UUID(job))
+
+        self._task = self.huey.task(name="run_import")(run_import)
+
+    def send(self, job: UUID) -> None:
+        """Send the message that a job waits; whatever prevents it is logged and no harm."""
+        try:
+            self._task(job.hex)
+        except Exception:
+            log.exception("import_message_lost", job=str(job))
+
+    def is_empty(self) -> bool:
+        """Whether no message is on its way."""
+        return bool(self.huey.pending_count() == 0)
+
+    def close(self) -> None:
+        """Close the connections to where the queue is."""
+        storage = self.huey.storage
+        if isinstance(storage, RedisStorage):
+            storage.pool.disconnect()
+        else:
+            storage.close()
+
+
+def send_message(settings: Settings, job: UUID) -> None:
+    """Send one message; uploads are so rare that no connection is kept open for them."""
+    try:
+        with closing(ImportQueue(settings)) as queue:
+            queue.send(job)
+    except Exception:
+        log.exception("import_message_lost", job=str(job))
+
+
+def send_after_commit(session: Session, settings: Settings, job: UUID) -> None:
+    """Send the job's message once its row is there to be found, and never if it is not."""
+
+    def send(_session: Session) -> None:
+        send_message(settings, job)
+
+    event.listen(session, "after_commit", send, once=True)
+
+
+def _make_huey(settings: Settings) -> Huey:
+    options = {"results": False, "utc": True}
+    if settings.redis_url is not None:
+        return RedisHuey(_NAME, url=settings.redis_url.get_secret_value(), **options)
+    settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return SqliteHuey(_NAME, filename=str(settings.instance / "queue.db"), **options)

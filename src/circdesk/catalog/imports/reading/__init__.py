@@ -1,0 +1,1 @@
+"""Files of records, read: formats, and what their records say."""

@@ -1,0 +1,1 @@
+"""MARC 21, in its transmission format and in XML."""

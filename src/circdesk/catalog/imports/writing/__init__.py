@@ -1,0 +1,1 @@
+"""Records, written into the catalogue: matched, planned, stored."""
