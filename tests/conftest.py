@@ -39,6 +39,9 @@ from tests.secrecy import SECRETS, learning
 SERVER_DIRECTORY = pytest.StashKey[Path]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
+# The threads that ask and store beside the requests, when it comes to it.
+ASIDE = ("credentials", "last-use", "process-copy")
+
 CountQueries = Callable[[], AbstractContextManager[list[str]]]
 
 
@@ -247,8 +250,8 @@ def count_queries() -> CountQueries:
         statements: list[str] = []
 
         def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-            # What is stored beside the requests comes when it comes.
-            beside = threading.current_thread().name.startswith(("last-use", "process-copy"))
+            # Who is calling is remembered for a moment, and asked again when that is over.
+            beside = threading.current_thread().name.startswith(ASIDE)
             if not beside and not statement.startswith("BEGIN"):
                 statements.append(statement)
 

@@ -180,7 +180,9 @@ class TestModels:
             run(engine, command.check)
 
         with engine.begin() as connection:
-            connection.execute(text("CREATE INDEX ix_posts_author ON posts (author)"))
+            # An older connection of the pool may not know yet that it is gone; with IF NOT EXISTS
+            # SQLite looks again.
+            connection.execute(text("CREATE INDEX IF NOT EXISTS ix_posts_author ON posts (author)"))
 
 
 class TestMigrating:
