@@ -19,14 +19,16 @@ from tests.people import ADMIN_ID, api_key, api_key_id
 
 ROOT = Path(__file__).parents[2]
 LONG = bool(os.environ.get("TEST_LONG"))
+# At least 200 examples of each operation, and 2,000 runs from one to the next.
+LONGER = 34
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The configuration; with `TEST_LONG` it asks for ten times the examples."""
+    """The configuration; with `TEST_LONG` it asks for many times the examples."""
     text = (ROOT / "schemathesis.toml").read_text()
     if LONG:
-        text = re.sub(r"(?<=max-examples = )\d+", lambda match: f"{match[0]}0", text)
+        text = re.sub(r"(?<=max-examples = )\d+", lambda match: str(int(match[0]) * LONGER), text)
     path = tmp_path / "schemathesis.toml"
     path.write_text(text)
     return path
