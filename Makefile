@@ -26,12 +26,12 @@ run: install ## Start a demo catalogue at http://127.0.0.1:8000
 
 test: install ## Run the tests on both databases, with coverage
 	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python -m pytest --numprocesses 2
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 test-long: install ## Run the tests in their full length
-	TEST_LONG=1 $(BIN)/python -m pytest --numprocesses 2
+	TEST_LONG=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: install ## Check format, style, types and the contract
 	$(BIN)/ruff format --check
@@ -44,10 +44,11 @@ format: install ## Bring the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install ## Measure import, search and access tokens
+bench: install ## Measure import, search, access tokens and the desk
 	$(BIN)/python tests/benchmark/importing.py
 	$(BIN)/python tests/benchmark/search.py
 	$(BIN)/python tests/benchmark/tokens.py
+	$(BIN)/python tests/benchmark/desk.py
 
 lock: ## Pin the dependencies anew for every supported Python
 	$(PYTHON) -m venv build/lock

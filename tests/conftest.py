@@ -15,19 +15,23 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from circdesk.app import create_app
+from circdesk.auth import passwords
 from circdesk.auth.memory import forget_all
+from circdesk.contract.contract import load_contract
 from circdesk.contract.problems import find_problem
 from circdesk.db.engine import READING, make_engine
 from circdesk.db.migrations import upgrade
@@ -41,6 +45,10 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 # The threads that ask and store beside the requests, when it comes to it.
 ASIDE = ("credentials", "last-use", "process-copy")
+
+# A hash in earnest takes half a second of a processor, by design; tests make thousands.
+REAL_HASHER = passwords._argon2
+QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 CountQueries = Callable[[], AbstractContextManager[list[str]]]
 
@@ -56,8 +64,20 @@ def pytest_configure(config: pytest.Config) -> None:
         # This process is measured already; commands that tests start elsewhere are not.
         os.environ.pop("COVERAGE_PROCESS_START", None)
     else:
-        directory = tempfile.mkdtemp(prefix="circdesk-test-")
+        directory = tempfile.mkdtemp(prefix="circdesk-test-", dir=_memory())
     config.stash[SERVER_DIRECTORY] = Path(directory)
+    # No test speaks TLS, and each client of httpx would read all the authorities of the world.
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = str(directory)
+    # Modules make hashes when they are collected, so this cannot wait for a fixture.
+    passwords._argon2 = QUICK_HASHER
+
+
+def _memory() -> Path | None:
+    """A file system in memory: PostgreSQL empties tables there in a fraction of the time."""
+    place = Path("/dev/shm")
+    roomy = place.is_dir() and shutil.disk_usage(place).free > 2 * 1024**3
+    return place if roomy else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -84,6 +104,23 @@ def _know_secrets() -> Iterator[None]:
         SECRETS.learn(api_key(role))
     with learning(SECRETS):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compile_contract_once() -> Iterator[None]:
+    """Let all services of this process share one contract, which takes seconds to compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("circdesk.app.load_contract", cache(load_contract))
+        yield
+
+
+@pytest.fixture
+def real_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hash as the service does: for tests of what a hash is, how long it takes, and what waits."""
+    monkeypatch.setattr(passwords, "_argon2", REAL_HASHER)
+    passwords._nobodys_hash.cache_clear()
+    yield
+    passwords._nobodys_hash.cache_clear()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -287,7 +324,7 @@ def client(
     engine: Engine,
 ) -> Iterator[httpx.Client]:
     """An anonymous caller; what the test stores is gone after it."""
-    with httpx.Client(base_url=base_url, timeout=10) as client:
+    with httpx.Client(base_url=base_url, timeout=60) as client:
         yield client
 
 
@@ -308,7 +345,7 @@ def admin(client: httpx.Client, admin_headers: dict[str, str]) -> httpx.Client:
 def librarian(base_url: str, engine: Engine) -> Iterator[httpx.Client]:
     """A caller with the key of the librarian."""
     headers = {"X-API-Key": api_key("librarian")}
-    with httpx.Client(base_url=base_url, timeout=10, headers=headers) as client:
+    with httpx.Client(base_url=base_url, timeout=60, headers=headers) as client:
         yield client
 
 
@@ -316,7 +353,7 @@ def librarian(base_url: str, engine: Engine) -> Iterator[httpx.Client]:
 def member(base_url: str, engine: Engine) -> Iterator[httpx.Client]:
     """A caller with the key of the member."""
     headers = {"X-API-Key": api_key("member")}
-    with httpx.Client(base_url=base_url, timeout=10, headers=headers) as client:
+    with httpx.Client(base_url=base_url, timeout=60, headers=headers) as client:
         yield client
 
 

@@ -2,9 +2,7 @@
 
 import gzip
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ from sqlalchemy import Engine, select
 
 from circdesk.catalog.models import Author, Book, ImportJob
 from circdesk.settings import Settings
+from tests.forks import run_forked
 
-COMMAND = "from circdesk.cli import main; main()"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 CSV = "control_number,title,copies\n1,One,Central|30001|A\n2,Two,\n3,,\n"
@@ -26,19 +24,12 @@ AUTHOR = "/type/author\t/authors/OL1A\t1\t2020-01-01T00:00:00\t"
 @pytest.fixture
 def run(settings: Settings, tmp_path: Path) -> Run:
     def run(*arguments: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-        environment = os.environ | {
+        usual = {
             "DATABASE_URL": settings.database_url.get_secret_value(),
             "CIRCDESK_INSTANCE": str(tmp_path / "instance"),
             "COLUMNS": "200",
         }
-        return subprocess.run(
-            [sys.executable, "-c", COMMAND, *map(str, arguments)],
-            env=environment | variables,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_forked(*arguments, variables=usual | variables, cwd=tmp_path)
 
     return run
 

@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.forks import run_forked
 
 ROOT = Path(__file__).parent.parent
 # A slow machine under load starts in some seconds; a start that hangs must fail.
@@ -50,15 +52,7 @@ def run(tmp_path: Path) -> Run:
     """Runs a command to its end in an empty directory."""
 
     def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            _circdesk(*arguments),
-            cwd=tmp_path,
-            env=_environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        return run_forked(*arguments, variables=_environment(**variables), cwd=tmp_path)
 
     return run
 
@@ -256,28 +250,29 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestWheel:
-    def test_it_works_from_any_directory(self, installed: Path, run: Run, tmp_path: Path) -> None:
-        variables: Mapping[str, str] = {
-            "PYTHONPATH": str(installed),
-            "DATABASE_URL": "sqlite:///library.db",
-        }
-        where = "import circdesk; print(circdesk.__file__)"
-        found = subprocess.run(
-            [sys.executable, "-c", where],
-            env=_environment(**variables),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+    def test_it_works_from_any_directory(self, installed: Path, tmp_path: Path) -> None:
+        environment = _environment(PYTHONPATH=str(installed), DATABASE_URL="sqlite:///library.db")
+
+        def run(*command: str) -> "subprocess.CompletedProcess[str]":
+            return subprocess.run(
+                command,
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+
+        found = run(sys.executable, "-c", "import circdesk; print(circdesk.__file__)")
         assert found.stdout.strip() == str(installed / "circdesk" / "__init__.py")
 
-        checked = run("spec", "check", **variables)
+        checked = run(*_circdesk("spec", "check"))
         assert (checked.returncode, checked.stderr) == (0, "")
         assert re.fullmatch(
             r"The contract is valid; its \d+ operations have handlers\.\n", checked.stdout
         )
 
-        migrated = run("db", "upgrade", **variables)
+        migrated = run(*_circdesk("db", "upgrade"))
         assert migrated.returncode == 0, migrated.stderr
         assert (tmp_path / "library.db").stat().st_size > 0

@@ -26,7 +26,7 @@ class Post(ThreadingHTTPServer):
 
     def wait_for(self, count: int) -> list[Any]:
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.letters) >= count, timeout=10)
+            assert self.arrived.wait_for(lambda: len(self.letters) >= count, timeout=60)
         return self.letters
 
 

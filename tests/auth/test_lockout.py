@@ -320,6 +320,7 @@ class TestSignIn:
 
         assert client.post("/api/session", json=body).status_code == 429
 
+    @pytest.mark.usefixtures("real_hashes")
     def test_guesses_at_the_same_time_get_no_more_looks_than_one_by_one(
         self, client: httpx.Client
     ) -> None:

@@ -25,6 +25,8 @@ from circdesk.contract.requests import Overloaded
 
 GOOD = "a quiet evening by the harbour"
 
+pytestmark = pytest.mark.usefixtures("real_hashes")
+
 
 @pytest.fixture
 def user() -> User:
@@ -91,7 +93,7 @@ class TestTurns:
                 turns.enter_context(hashing())
                 waiting = pool.submit(third)
                 assert not entered.wait(0.2)
-            assert entered.wait(5)
+            assert entered.wait(60)
             waiting.result()
 
     def test_when_ten_are_there_the_eleventh_is_turned_away_at_once(self) -> None:
@@ -115,7 +117,7 @@ def many_turns(count: int) -> Iterator[None]:
 
     def take() -> None:
         with hashing():
-            leave.wait(10)
+            leave.wait(60)
 
     threads = [threading.Thread(target=take) for _ in range(count)]
     for thread in threads:

@@ -209,6 +209,7 @@ class TestCreateSession:
             details=response.json()["details"],
         )
 
+    @pytest.mark.usefixtures("real_hashes")
     def test_a_weaker_hash_is_replaced(self, client: httpx.Client, sessions: Sessions) -> None:
         weak = PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1).hash(PASSWORD)
         change(sessions, password_hash=weak)
@@ -220,6 +221,7 @@ class TestCreateSession:
         assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
         assert attempt(client).status_code == 201
 
+    @pytest.mark.usefixtures("real_hashes")
     def test_a_failure_replaces_no_hash(self, client: httpx.Client, sessions: Sessions) -> None:
         weak = PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1).hash(PASSWORD)
         change(sessions, password_hash=weak)
@@ -240,13 +242,19 @@ class CountingHasher(PasswordHasher):
 
 
 @pytest.fixture
-def hasher(monkeypatch: pytest.MonkeyPatch) -> CountingHasher:
+def hasher(real_hashes: None, monkeypatch: pytest.MonkeyPatch) -> CountingHasher:
     counting = CountingHasher()
     counting.verified = []
     monkeypatch.setattr(passwords, "_argon2", counting)
     return counting
 
 
+@pytest.fixture
+def a_real_hash(real_hashes: None, with_passwords: None, sessions: Sessions) -> None:
+    change(sessions, password_hash=hash_password(PASSWORD))
+
+
+@pytest.mark.usefixtures("a_real_hash")
 class TestEqualWork:
     @pytest.mark.parametrize("email", ["member@example.org", "nobody@example.org"])
     @pytest.mark.parametrize("status", ["active", "blocked"])

@@ -1,9 +1,7 @@
 """`circdesk users`, as an operator calls it, on both databases."""
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +14,8 @@ from circdesk.audit.models import AuditEntry
 from circdesk.auth.passwords import Hasher
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.settings import Settings
+from tests.forks import run_forked
 
-COMMAND = "from circdesk.cli import main; main()"
 PASSWORD = "seven quiet herons at noon"
 Create = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -31,22 +29,20 @@ def create(settings: Settings, engine: Engine, tmp_path: Path) -> Create:
     ) -> "subprocess.CompletedProcess[str]":
         asked = {"role": "admin", "email": "first@example.org", "name": "Fenna First"} | changes
         named = [text for name, value in asked.items() for text in (f"--{name}", value)]
-        return subprocess.run(
-            [sys.executable, "-c", COMMAND, "users", "create", *named, *options],
-            env=os.environ
-            | {
+        return run_forked(
+            "users",
+            "create",
+            *named,
+            *options,
+            variables={
                 "CIRCDESK_ENV": "production",
                 "CIRCDESK_PUBLIC_URL": "https://library.example",
                 "DATABASE_URL": settings.database_url.get_secret_value(),
                 "CIRCDESK_SECRET_KEY": "x" * 40,
                 "CIRCDESK_ENCRYPTION_KEY": "y" * 40,
             },
-            input=given,
             cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+            given=given,
         )
 
     return create

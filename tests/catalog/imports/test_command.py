@@ -2,10 +2,8 @@
 
 import gzip
 import json
-import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,28 +12,21 @@ from sqlalchemy import Engine, func, select
 
 from circdesk.catalog.models import Book, ImportIssue, ImportJob
 from circdesk.settings import Settings
+from tests.forks import run_forked
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-COMMAND = "from circdesk.cli import main; main()"
 NOISE = random.Random(1)
 
 
 @pytest.fixture
 def run(settings: Settings, tmp_path: Path) -> Run:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        environment = os.environ | {
+        variables = {
             "DATABASE_URL": settings.database_url.get_secret_value(),
             "CIRCDESK_INSTANCE": str(tmp_path / "instance"),
         }
-        return subprocess.run(
-            [sys.executable, "-c", COMMAND, "import", "--json", *arguments],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_forked("import", "--json", *arguments, variables=variables, cwd=tmp_path)
 
     return run
 
