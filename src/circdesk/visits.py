@@ -83,6 +83,20 @@ def find_visit() -> Visit | None:
     return _current.get(None)
 
 
+def find_actor() -> tuple[str, UUID | None]:
+    """Who acts, as `user`, `client`, `anonymous` or `system`, and the id of the first two.
+
+    A command of an operator, and what the worker does, is the system's own doing.
+    """
+    visit = find_visit()
+    if visit is None:
+        return "system", None
+    caller = visit.caller
+    if caller is None:
+        return "anonymous", None
+    return ("user", caller.user_id) if caller.user_id else ("client", caller.client_id)
+
+
 def current_caller() -> Caller:
     """The caller of an operation that needs credentials. Raises LookupError where there is none."""
     caller = current_visit().caller

@@ -9,7 +9,7 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from circdesk import clock
-from circdesk.audit.entries import record
+from circdesk.audit.entries import record, record_all
 from circdesk.audit.models import AuditEntry
 from circdesk.visits import Caller, Visit, visiting
 
@@ -97,3 +97,16 @@ def test_what_a_command_does_is_the_systems_doing(session: Session) -> None:
     entry = only_entry(session)
     told = ("actor_type", "actor_id", "request_id", "address")
     assert [entry[name] for name in told] == ["system", None, None, None]
+
+
+def test_many_entries_say_each_its_own(session: Session) -> None:
+    with visiting(visit(caller(user_id=USER))):
+        record_all(session, "loan.renew", "loan", {TARGET: {}, CLIENT: {"overridden": {"b", "a"}}})
+    entries = session.scalars(select(AuditEntry)).all()
+    assert {entry.target_id: entry.details for entry in entries} == {
+        TARGET: {},
+        CLIENT: {"overridden": ["a", "b"]},
+    }
+    assert {(entry.action, entry.actor_id, entry.request_id) for entry in entries} == {
+        ("loan.renew", USER, "request-1")
+    }

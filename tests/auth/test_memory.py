@@ -3,10 +3,16 @@
 import time
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from circdesk.auth import memory
-from circdesk.auth.memory import Memory, forget_after_commit, forget_all
+from circdesk.auth.memory import (
+    Memory,
+    forget_after_commit,
+    forget_all,
+    remember_after_commit,
+)
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 
 
@@ -37,6 +43,14 @@ class TestMemory:
     def test_what_was_never_put_is_not_known(self) -> None:
         assert Memory[str]().get("key") is None
 
+    def test_how_long_it_is_good_can_be_said(self, clock: list[float]) -> None:
+        remembered: Memory[str] = Memory(0.5)
+        remembered.put("key", "value", asked_at=100.0)
+        clock[0] = 100.4
+        assert remembered.get("key") == "value"
+        clock[0] = 100.5
+        assert remembered.get("key") is None
+
     def test_it_never_holds_more_than_it_has_room_for(
         self, monkeypatch: pytest.MonkeyPatch, clock: list[float]
     ) -> None:
@@ -59,12 +73,22 @@ class TestForgetting:
         forget_all()
         assert remembered.get("key") is None
 
+    def test_what_was_asked_before_is_not_remembered_after(
+        self, remembered: Memory[str], clock: list[float]
+    ) -> None:
+        forget_all()
+        clock[0] += 0.1
+        remembered.put("key", "value", asked_at=clock[0] - 0.2)
+        assert remembered.get("key") is None
+        remembered.put("key", "value", asked_at=clock[0])
+        assert remembered.get("key") == "value"
+
     def test_it_is_forgotten_once_the_change_is_committed(
         self, sessions: Sessions, remembered: Memory[str]
     ) -> None:
         with unit_of_work(sessions, writing=True) as session:
             forget_after_commit(session)
-            session.flush()
+            session.execute(select(1))
             assert remembered.get("key") == "value"
         assert remembered.get("key") is None
 
@@ -86,3 +110,21 @@ class TestForgetting:
         forget_after_commit(session)
         with unit_of_work(sessions, writing=False):
             assert remembered.get("key") == "value"
+
+
+class TestRemembering:
+    def test_what_is_committed_is_remembered(self, sessions: Sessions) -> None:
+        remembered: Memory[str] = Memory()
+        with unit_of_work(sessions, writing=True) as session:
+            asked_at = time.monotonic()
+            session.execute(select(1))
+            remember_after_commit(session, remembered, "key", "value", asked_at=asked_at)
+            assert remembered.get("key") is None
+        assert remembered.get("key") == "value"
+
+    def test_what_is_rolled_back_is_not(self, session: Session) -> None:
+        remembered: Memory[str] = Memory()
+        session.execute(select(1))
+        remember_after_commit(session, remembered, "key", "value", asked_at=time.monotonic())
+        session.rollback()
+        assert remembered.get("key") is None

@@ -1,10 +1,10 @@
-"""What access tokens cost, on SQLite; prints JSON.
+"""What access tokens cost; prints JSON.
 
     python tests/benchmark/tokens.py
 
-Verifying one is compared with the whole of `GET /api/books/{book_id}`, both in this process.
-`POST /oauth/token` is asked of a service that has one core, by callers that have another, and is
-compared with the commits that the machine can do with `synchronous=FULL`.
+Verifying one is compared with the whole of `GET /api/books/{book_id}`, both in this process and on
+SQLite. `POST /oauth/token` is asked, on each database, of a service that has one core; its callers
+and PostgreSQL have the others. Beside it stands what the database commits, of one small row each.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import io
 import json
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
+from commits import (  # type: ignore[import-not-found]  # It lies beside this file.
+    CALLERS,
+    SECONDS,
+    postgresql,
+    postgresql_commits,
+    repeat_until,
+    sqlite_commits,
+)
 from pydantic import SecretStr
 
 from circdesk.app import create_app
@@ -45,34 +52,43 @@ from circdesk.resources import directory
 from circdesk.settings import Settings
 
 BOOK = f"/api/books/{demo_id(Kind.BOOK, 1)}"
-# Long enough that the process's copy of keys and revocations is read several times.
-SECONDS = 5.0
-CALLERS = 8
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
-        settings = make_settings(Path(name))
-        engine = make_engine(settings)
-        upgrade(engine)
-        sessions = make_sessions(engine)
-        seed_demo(sessions)
-        result = {
-            "verifying": asyncio.run(measure_verifying(settings, sessions)),
-            "issuing": measure_issuing(settings, *add_client(sessions)),
-        }
-        engine.dispose()
-    json.dump(result, sys.stdout, indent=2)
+        instance = Path(name)
+        sqlite_url = f"sqlite:///{instance / 'circdesk.db'}"
+        with migrated(make_settings(instance, sqlite_url)) as (settings, sessions):
+            seed_demo(sessions)
+            verifying = asyncio.run(measure_verifying(settings, sessions))
+            commits = sqlite_commits(instance / "commits.db")
+            on_sqlite = measure_issuing(settings, sessions, commits)
+        with (
+            postgresql(instance) as url,
+            migrated(make_settings(instance, url)) as (settings, sessions),
+        ):
+            on_postgresql = measure_issuing(settings, sessions, postgresql_commits(url))
+    issuing = {"sqlite": on_sqlite, "postgresql": on_postgresql}
+    json.dump({"verifying": verifying, "issuing": issuing}, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
-def make_settings(instance: Path) -> Settings:
+@contextmanager
+def migrated(settings: Settings) -> Iterator[tuple[Settings, Sessions]]:
+    """The database of these settings, ready for use."""
+    engine = make_engine(settings)
+    upgrade(engine)
+    yield settings, make_sessions(engine)
+    engine.dispose()
+
+
+def make_settings(instance: Path, database_url: str) -> Settings:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     return Settings(
         env="production",
         instance=instance,
-        database_url=SecretStr(f"sqlite:///{instance / 'circdesk.db'}"),
+        database_url=SecretStr(database_url),
         secret_key=SecretStr(new_secret()),
         encryption_key=SecretStr(new_secret()),
         public_url=f"http://127.0.0.1:{port}",
@@ -173,9 +189,9 @@ async def microseconds(deed: Callable[[], Awaitable[None]]) -> float:
     return (time.perf_counter() - began) / count * 1e6
 
 
-def measure_issuing(settings: Settings, client_id: UUID, secret: str) -> dict[str, float]:
-    """Tokens that one core issues in a second, and what the disk allows."""
-    commits = commits_per_second(settings.instance / "commits.db")
+def measure_issuing(settings: Settings, sessions: Sessions, commits: float) -> dict[str, float]:
+    """Tokens that one core issues in a second, and what the database allows."""
+    client_id, secret = add_client(sessions)
     with service(settings):
         rate = tokens_per_second(settings.public_url or "", client_id, secret)
     return {
@@ -183,18 +199,6 @@ def measure_issuing(settings: Settings, client_id: UUID, secret: str) -> dict[st
         "commits_per_second": round(commits, 1),
         "at_least": round(min(400, commits / 2), 1),
     }
-
-
-def commits_per_second(path: Path) -> float:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("CREATE TABLE t (x)")
-        began, count = time.perf_counter(), 0
-        while time.perf_counter() < began + SECONDS:
-            connection.execute("INSERT INTO t VALUES (1)")
-            count += 1
-        return count / (time.perf_counter() - began)
 
 
 @contextmanager
@@ -237,19 +241,20 @@ def tokens_per_second(base_url: str, client_id: UUID, secret: str) -> float:
     ends = time.perf_counter() + SECONDS
 
     def ask(_number: int) -> int:
-        count = 0
         with closing(http.client.HTTPConnection(host, timeout=10)) as connection:
-            while time.perf_counter() < ends:
-                connection.request("POST", "/oauth/token", "grant_type=client_credentials", headers)
-                response = connection.getresponse()
-                body = response.read()
-                if response.status != 200:
-                    raise RuntimeError(f"the service answers {response.status}: {body!r}")
-                count += 1
+            count: int = repeat_until(ends, lambda: take_token(connection, headers))
         return count
 
     with ThreadPoolExecutor(CALLERS) as pool:
-        return sum(pool.map(ask, range(CALLERS))) / SECONDS
+        return sum(pool.map(ask, range(CALLERS))) / float(SECONDS)
+
+
+def take_token(connection: http.client.HTTPConnection, headers: dict[str, str]) -> None:
+    connection.request("POST", "/oauth/token", "grant_type=client_credentials", headers)
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 200:
+        raise RuntimeError(f"the service answers {response.status}: {body!r}")
 
 
 def wait_for(host: str) -> None:

@@ -2,13 +2,16 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from psycopg.pq import TransactionStatus
-from sqlalchemy import func, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from circdesk import clock
+from circdesk.auth.models import SignInFailure
 from circdesk.db.engine import make_engine
 from circdesk.db.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from circdesk.db.unit_of_work import (
@@ -16,6 +19,7 @@ from circdesk.db.unit_of_work import (
     current_session,
     make_sessions,
     sessions_of,
+    store_at_the_end,
     unit_of_work,
     unit_of_work_before,
 )
@@ -347,3 +351,95 @@ class TestCurrentSession:
 
         assert len(errors) == 1
         assert current_session() is session
+
+
+class TestAtTheEnd:
+    """Rows that are stored when the unit of work ends, together with those of others."""
+
+    @staticmethod
+    def store(session: Session, key: str) -> None:
+        row = {"subject": key, "count": 0, "last_failed_at": clock.now()}
+        store_at_the_end(session, insert(SignInFailure), row)
+
+    @staticmethod
+    def stored(sessions: Sessions) -> set[str]:
+        with unit_of_work(sessions, writing=False) as session:
+            return set(session.scalars(select(SignInFailure.subject)))
+
+    def test_they_are_stored_where_there_is_nothing_else(self, sessions: Sessions) -> None:
+        with unit_of_work(sessions, writing=True) as session:
+            self.store(session, "one")
+            self.store(session, "two")
+            assert not session.in_transaction()
+
+        assert self.stored(sessions) == {"one", "two"}
+
+    def test_they_are_stored_with_what_else_there_is(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        with unit_of_work(sessions, writing=True) as session:
+            self.store(session, "one")
+            session.add(make_post(title="A post"))
+
+        assert self.stored(sessions) == {"one"}
+        assert titles(sessions) == ["A post"]
+
+    def test_an_error_stores_none(self, sessions: Sessions) -> None:
+        def fail() -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                self.store(session, "one")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+
+        assert self.stored(sessions) == set()
+
+    def test_a_row_that_fails_takes_what_else_there_is_with_it(
+        self, sessions: Sessions, make_post: MakePost
+    ) -> None:
+        with unit_of_work(sessions, writing=True) as session:
+            self.store(session, "one")
+
+        def store_again() -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                session.add(make_post())
+                self.store(session, "one")
+
+        with pytest.raises(DBAPIError):
+            store_again()
+
+        assert titles(sessions) == []
+
+    def test_many_at_once_are_all_stored(self, sessions: Sessions) -> None:
+        def store(number: int) -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                self.store(session, str(number))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(store, range(100)))
+
+        assert self.stored(sessions) == {str(number) for number in range(100)}
+
+    def test_a_database_that_is_locked_is_busy_for_all_who_wait(
+        self, sessions: Sessions, settings: Settings
+    ) -> None:
+        impatient = make_engine(settings.model_copy(update={"database_timeout_seconds": 0.2}))
+        others = make_sessions(impatient)
+        lock = "SELECT 1" if impatient.dialect.name == "sqlite" else "LOCK TABLE sign_in_failures"
+
+        def store(number: int) -> str:
+            try:
+                with unit_of_work(others, writing=True) as session:
+                    self.store(session, str(number))
+            except DatabaseBusy as problem:
+                return problem.code
+            return "stored"
+
+        with unit_of_work(sessions, writing=True) as holder, ThreadPoolExecutor(4) as pool:
+            holder.execute(text(lock))
+            outcomes = set(pool.map(store, range(4)))
+
+        impatient.dispose()
+        assert outcomes == {"database_busy"}
+        assert self.stored(sessions) == set()

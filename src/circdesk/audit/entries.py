@@ -1,5 +1,6 @@
 """Entries of the audit log."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -8,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from circdesk import clock
 from circdesk.audit.models import AuditEntry
-from circdesk.visits import Visit, find_visit
+from circdesk.db.unit_of_work import store_at_the_end
+from circdesk.visits import find_actor, find_visit
 
 Outcome = Literal["success", "failure"]
 
@@ -25,6 +27,7 @@ def record(
     outcome: Outcome = "success",
     user_id: UUID | None = None,
     acting_client: UUID | None = None,
+    at_the_end: bool = False,
     **details: Any,
 ) -> None:
     """Add an entry to what the session stores: both are kept, or neither.
@@ -37,40 +40,62 @@ def record(
         outcome: Whether it was done, or only tried.
         user_id: The actor where the visit does not know it yet, as at sign-in.
         acting_client: The same for an OAuth client, which proves at OAuth's endpoints who it is.
+        at_the_end: Whether it may wait for the end of the unit of work; it may then share a commit
+            with the entries of other units of work, if theirs have nothing else to store either.
         details: More, of ids, codes, scopes and counts alone; never a name, an email or a secret.
             Ids become text, and sets of words lists in order.
     """
-    visit = find_visit()
-    actor_type, actor_id = _actor(visit)
+    entry = _entry(action, target_type, target_id, outcome, details)
     if user_id is not None:
-        actor_type, actor_id = "user", user_id
+        entry |= {"actor_type": "user", "actor_id": user_id}
     elif acting_client is not None:
-        actor_type, actor_id = "client", acting_client
-    session.execute(
-        _INSERT,
-        {
-            "occurred_at": clock.now(),
-            "action": action,
-            "outcome": outcome,
-            "actor_type": actor_type,
-            "actor_id": actor_id,
-            "target_type": target_type,
-            "target_id": target_id,
-            "request_id": visit.request_id if visit else None,
-            "address": visit.address if visit else None,
-            "details": {name: _plain(value) for name, value in details.items()},
-        },
-    )
+        entry |= {"actor_type": "client", "actor_id": acting_client}
+    if at_the_end:
+        store_at_the_end(session, _INSERT, entry)
+    else:
+        session.execute(_INSERT, entry)
 
 
-def _actor(visit: Visit | None) -> tuple[str, UUID | None]:
-    """Who acts: a command of an operator is the system's own doing."""
-    if visit is None:
-        return "system", None
-    caller = visit.caller
-    if caller is None:
-        return "anonymous", None
-    return ("user", caller.user_id) if caller.user_id else ("client", caller.client_id)
+def record_all(
+    session: Session, action: str, target_type: str, targets: Mapping[UUID, Mapping[str, Any]]
+) -> None:
+    """Add an entry for each of many targets, as `record` does for one; one statement.
+
+    Args:
+        session: The unit of work of what is recorded.
+        action: What was done to each.
+        target_type: What they are.
+        targets: The details of each, by its id.
+    """
+    entries = [
+        _entry(action, target_type, target_id, "success", details)
+        for target_id, details in targets.items()
+    ]
+    session.execute(_INSERT, entries)
+
+
+def _entry(
+    action: str,
+    target_type: str | None,
+    target_id: UUID | None,
+    outcome: Outcome,
+    details: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The columns of an entry by whoever is acting now."""
+    visit = find_visit()
+    actor_type, actor_id = find_actor()
+    return {
+        "occurred_at": clock.now(),
+        "action": action,
+        "outcome": outcome,
+        "actor_type": actor_type,
+        "actor_id": actor_id,
+        "target_type": target_type,
+        "target_id": target_id,
+        "request_id": visit.request_id if visit else None,
+        "address": visit.address if visit else None,
+        "details": {name: _plain(value) for name, value in details.items()},
+    }
 
 
 def _plain(value: Any) -> Any:

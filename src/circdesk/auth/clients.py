@@ -9,6 +9,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from circdesk.audit.entries import record
+from circdesk.auth.memory import forget_after_commit
 from circdesk.auth.models import OAuthClient
 from circdesk.auth.problems import scope_missing
 from circdesk.auth.revocations import revoke
@@ -108,6 +109,7 @@ def patch_client(session: Session, client_id: UUID, changes: JSON) -> JSON:
     raise_if_beyond(changes.get("scopes", ()), current_caller().scopes)
     _fill(client, present(client) | changes)
     session.flush()
+    forget_after_commit(session)
     changed, scopes = sorted(changes), client.scopes
     record(session, "client.update", "client", client_id, changed=changed, scopes=scopes)
     return present(client)
@@ -133,6 +135,7 @@ def rotate_client_secret(session: Session, client_id: UUID) -> JSON:
     if client.type == "public":
         raise ClientHasNoSecret("This client is public, so it has no secret.")
     secret = _renew_secret(client)
+    forget_after_commit(session)
     record(session, "client.secret_rotate", "client", client_id)
     return {"client_id": client_id, "client_secret": secret}
 

@@ -4,6 +4,7 @@ They are held against the process's own copy of keys and revocations, never agai
 """
 
 import asyncio
+import base64
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy.orm import Session
 
 from circdesk import clock
 from circdesk.accounts.models import User
+from circdesk.auth.memory import Memory, remember_after_commit
 from circdesk.auth.problems import (
     CredentialsExpired,
     CredentialsInvalid,
@@ -43,6 +46,8 @@ _LONGEST = 8192
 _MOST_REMEMBERED = 10_000
 # Seconds in which all unknown keys share one look at the database.
 _PAUSE = 0.1
+# For as long a key that was just replaced may go on signing; what it signs can be verified.
+_SECONDS_A_SIGNER_IS_REMEMBERED = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,9 @@ class AccessTokens:
         self._copy = ProcessCopy(sessions)
         # What is revoked is looked up in the copy each time, so nothing here grows stale.
         self._verified: dict[str, _Verified] = {}
+        self._signers: Memory[tuple[str, Ed25519PrivateKey]] = Memory(
+            _SECONDS_A_SIGNER_IS_REMEMBERED
+        )
 
     def close(self) -> None:
         """Free the thread."""
@@ -95,7 +103,7 @@ class AccessTokens:
             resource: The audience, `resource` of this very object for our own API (RFC 8707).
             grant_id: What the user granted; the token ends with it.
         """
-        kid, key = find_signer(session, self._settings.encryption_key)
+        kid, key = self._signer(session)
         now = int(clock.now().timestamp())
         lifetime = int(ACCESS_TOKEN_LIFETIME.total_seconds())
         claims: JSON = {
@@ -111,8 +119,7 @@ class AccessTokens:
         if grant_id is not None:
             user = session.get_one(User, subject)
             claims |= {"grant_id": str(grant_id), "roles": [user.role]}
-        headers = {"typ": "at+jwt", "kid": kid}
-        return jwt.encode(claims, key, algorithm=ALGORITHM, headers=headers), lifetime
+        return _sign(claims, kid, key), lifetime
 
     async def verify(self, token: str) -> Caller:
         """Who calls with this access token.
@@ -141,6 +148,15 @@ class AccessTokens:
         if not known.revoked.isdisjoint(_subjects(claims)):
             raise _refusal(CredentialsRevoked, "The access token was revoked.")
         return claims
+
+    def _signer(self, session: Session) -> tuple[str, Ed25519PrivateKey]:
+        signer = self._signers.get(None)
+        if signer is None:
+            asked_at = time.monotonic()
+            signer = find_signer(session, self._settings.encryption_key)
+            # The session may have made the key itself, and may yet be rolled back.
+            remember_after_commit(session, self._signers, None, signer, asked_at=asked_at)
+        return signer
 
     async def _verify(self, token: str, known: Snapshot) -> tuple[Snapshot, _Verified]:
         kid = _read_kid(token)
@@ -184,6 +200,20 @@ class AccessTokens:
 def api_resource(settings: Settings) -> str:
     """The resource that access tokens of our own API are for (RFC 8707)."""
     return f"{settings.public_url}/api"
+
+
+def _sign(claims: JSON, kid: str, key: Ed25519PrivateKey) -> str:
+    """A JWS in its compact form (RFC 7515, 7.1).
+
+    PyJWT would look for every token at the key and the head anew, which takes as long as to sign.
+    """
+    head = {"alg": ALGORITHM, "kid": kid, "typ": "at+jwt"}
+    signed = b".".join(_base64url(orjson.dumps(part)) for part in (head, claims))
+    return b".".join((signed, _base64url(key.sign(signed)))).decode()
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
 def _read_kid(token: str) -> str:

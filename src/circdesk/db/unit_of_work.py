@@ -1,17 +1,30 @@
 """Units of work: one session, one transaction, opened and committed in one place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, Insert, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from circdesk.db.engine import READING, WRITING
 from circdesk.db.errors import as_problem, as_unknown_outcome
+from circdesk.db.together import Together
+
+# A row, and the statement that stores it.
+Row = tuple[Insert, dict[str, Any]]
+
+# SQLite has one writer. PostgreSQL is on its way with one transaction while the next begins; more
+# than two share too few commits to be faster.
+_COMMITS_AT_ONCE = {"sqlite": 1, "postgresql": 2}
+
+# Under this key a session keeps the rows that are stored at its end.
+_AT_THE_END = "circdesk_at_the_end"
 
 _current: ContextVar[Session] = ContextVar("circdesk_session")
 
@@ -28,10 +41,15 @@ def _refuse_change(session: Session, *_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The makers of sessions on one engine, one for each kind of unit of work."""
+    """The makers of sessions on one engine, one for each kind of unit of work.
+
+    Attributes:
+        storing: Stores rows in a transaction that units of work share.
+    """
 
     reading: sessionmaker[ReadingSession]
     writing: sessionmaker[Session]
+    storing: Together[Row]
 
 
 def make_sessions(engine: Engine) -> Sessions:
@@ -46,6 +64,7 @@ def make_sessions(engine: Engine) -> Sessions:
         reading=sessionmaker(reading, class_=ReadingSession, autoflush=False),
         # What is written may be shown after the commit, without a query to read it again.
         writing=sessionmaker(writing, expire_on_commit=False),
+        storing=Together(partial(_store, writing), at_once=_COMMITS_AT_ONCE[engine.dialect.name]),
     )
 
 
@@ -67,7 +86,7 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
         with session:
             yield session
             if writing:
-                _commit(session)
+                _end(session, sessions)
     except (DBAPIError, PoolTimeoutError) as error:
         problem = as_problem(error)
         if problem is None:
@@ -96,11 +115,42 @@ def sessions_of(session: Session) -> Sessions:
     return make_sessions(session.get_bind().engine)
 
 
-def _commit(session: Session) -> None:
+def store_at_the_end(session: Session, statement: Insert, row: dict[str, Any]) -> None:
+    """Store a row when the unit of work ends, if it does not fail.
+
+    Units of work that store nothing else and end at the same time share one transaction: a commit
+    costs more than all else about them, and many rows are committed as fast as one. So this is for
+    rows that the database has no reason to refuse, since they would all be refused with it.
+    """
+    session.info.setdefault(_AT_THE_END, []).append((statement, row))
+
+
+def _end(session: Session, sessions: Sessions) -> None:
+    rows = session.info.pop(_AT_THE_END, ())
+    if not session.in_transaction():
+        if rows:
+            sessions.storing(rows)
+        return
+    for statement, row in rows:
+        session.execute(statement, row)
     # A flush that fails has stored nothing, whatever the error; only COMMIT leaves a doubt.
     session.flush()
+    _commit(session)
+
+
+def _store(engine: Engine, rows: Sequence[Row]) -> None:
+    by_statement: dict[Insert, list[dict[str, Any]]] = {}
+    for statement, row in rows:
+        by_statement.setdefault(statement, []).append(row)
+    with engine.connect() as connection:
+        for statement, values in by_statement.items():
+            connection.execute(statement, values)
+        _commit(connection)
+
+
+def _commit(work: Session | Connection) -> None:
     try:
-        session.commit()
+        work.commit()
     except DBAPIError as error:
         unknown = as_unknown_outcome(error)
         if unknown is None:

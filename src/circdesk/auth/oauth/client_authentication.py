@@ -12,6 +12,7 @@ from uuid import UUID
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 
 from circdesk.audit.entries import record
+from circdesk.auth.memory import Memory
 from circdesk.auth.oauth.clients import Client, find_client
 from circdesk.auth.oauth.requests import EndpointRequest
 from circdesk.auth.secrets import hash_secret
@@ -21,6 +22,8 @@ METHODS = (BASIC, POST, NONE)
 
 # Anybody may fail in a client's name, so that failures are recorded once in so many seconds.
 _SECONDS_BETWEEN_ENTRIES = 1.0
+# Who has just got a token gets the next one without a look at the database.
+_SECONDS_REMEMBERED = 1.0
 
 
 class ClientAuthenticationFailed(InvalidClientError):  # type: ignore[misc]  # Authlib has no types.
@@ -52,10 +55,11 @@ class _Sent:
 
 
 class ClientAuthentication:
-    """Tells which client is asking; one for the process, since it counts failures."""
+    """Tells which client is asking; one for the process, since it remembers clients."""
 
     def __init__(self) -> None:
         self._recorded: dict[UUID, float] = {}
+        self._known: Memory[Client] = Memory(_SECONDS_REMEMBERED)
 
     def __call__(self, request: EndpointRequest, methods: Any, _endpoint: str = "token") -> Client:
         """The client, which has proved who it is by one of the methods.
@@ -65,12 +69,31 @@ class ClientAuthentication:
             ClientAuthenticationFailed: They are not good, or it sent none.
         """
         sent = _read(request)
-        client = find_client(request.session, sent.client_id)
-        if client is None or sent.method not in methods or not _is_proved(client, sent):
-            if client is not None:
-                self._record_failure(request, client, sent.method)
-            raise ClientAuthenticationFailed(sent_basic=sent.in_header)
+        client = self._recall(request, sent, methods)
+        if client is None:
+            client = self._find(request, sent, methods)
         request.auth_method = sent.method
+        return client
+
+    def _recall(self, request: EndpointRequest, sent: _Sent, methods: Any) -> Client | None:
+        """The client as it was a moment ago, if it got all that it asks for.
+
+        Before one is refused the database is asked, since it may just have got what it lacked.
+        """
+        client, asked = self._known.get(sent.client_id), request.payload
+        if client is None or not client.suffices(asked.grant_type, asked.scope):
+            return None
+        return client if _is_proved(client, sent, methods) else None
+
+    def _find(self, request: EndpointRequest, sent: _Sent, methods: Any) -> Client:
+        asked_at = time.monotonic()
+        client = find_client(request.session, sent.client_id)
+        if client is None:
+            raise ClientAuthenticationFailed(sent_basic=sent.in_header)
+        if not _is_proved(client, sent, methods):
+            self._record_failure(request, client, sent.method)
+            raise ClientAuthenticationFailed(sent_basic=sent.in_header)
+        self._known.put(sent.client_id, client, asked_at=asked_at)
         return client
 
     def _record_failure(self, request: EndpointRequest, client: Client, method: str) -> None:
@@ -91,7 +114,9 @@ class ClientAuthentication:
         )
 
 
-def _is_proved(client: Client, sent: _Sent) -> bool:
+def _is_proved(client: Client, sent: _Sent, methods: Any) -> bool:
+    if sent.method not in methods:
+        return False
     expected = client.registered.secret_hash
     if client.is_public or expected is None:
         return client.is_public and sent.method == NONE

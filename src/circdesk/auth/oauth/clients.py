@@ -36,6 +36,11 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib ships no types.
             return False
         return bool(grant_type in self.registered.grant_types)
 
+    def suffices(self, grant_type: str, requested: str | None) -> bool:
+        """Whether it may use a grant, and has the scopes that a request asks for."""
+        scopes = requested.split(" ") if requested else ()
+        return self.check_grant_type(grant_type) and {*scopes} <= {*self.registered.scopes}
+
     def choose_scopes(self, requested: str | None) -> frozenset[str]:
         """The scopes that a request asks for, all of the client's where it names none.
 

@@ -87,6 +87,7 @@ def save_token(token: dict[str, Any], request: EndpointRequest) -> None:
         "grant" if grant else "client",
         grant.id if grant else client.id,
         acting_client=client.id,
+        at_the_end=True,
         grant_type=request.payload.grant_type,
         scopes=token.get("scope", "").split(),
     )
