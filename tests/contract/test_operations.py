@@ -148,6 +148,12 @@ class TestCompileOperation:
         marked = compile_operation(document, "/loans/{loan_id}", "put", Schemas(document))
         assert (marked.lenient, compile_one("put").lenient) == (True, False)
 
+    def test_a_post_only_reads_where_the_contract_says_so(self) -> None:
+        document = deepcopy(DOCUMENT)
+        document["paths"]["/loans/{loan_id}"]["put"]["x-safe"] = True
+        marked = compile_operation(document, "/loans/{loan_id}", "put", Schemas(document))
+        assert (marked.safe, compile_one("put").safe) == (True, False)
+
     @pytest.mark.parametrize("name", ["X-Request-Id", "X-Content-Type-Options", "Set-Cookie"])
     def test_headers_that_the_edge_adds_are_not_asked_of_a_handler(self, name: str) -> None:
         document = deepcopy(DOCUMENT)

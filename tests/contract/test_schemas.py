@@ -307,6 +307,27 @@ class TestViolations:
             violations, key=lambda v: v.pointer
         )
 
+    @pytest.mark.parametrize(
+        ("value", "violations"),
+        [
+            pytest.param(
+                {"action": "renew", "user": "a"},
+                [("/loan", "required", None), ("/user", "additionalProperties", None)],
+                id="the one that it claims to be",
+            ),
+            pytest.param(
+                {"action": "burn"}, [("/action", "enum", ["lend", "renew"])], id="none of them"
+            ),
+        ],
+    )
+    def test_a_property_with_one_value_names_the_alternative(
+        self, value: Any, violations: list[tuple[str, str, Any]]
+    ) -> None:
+        named = [_action("lend", "user"), _action("renew", "loan")]
+        told = Schemas({}).compile({"oneOf": named}).violations(value)
+
+        assert [(one.pointer, one.rule, one.allowed) for one in told] == violations
+
     def test_the_value_itself_is_never_told(self) -> None:
         (violation,) = Schemas({}).compile({"type": "integer"}).violations("a secret")
         assert "secret" not in repr(violation)
@@ -326,6 +347,17 @@ class TestViolations:
         violations = [*check.violations({f"x{number}": 0 for number in range(900)})]
         assert {violation.message for violation in violations} == {"the property is unknown"}
         assert len(violations) == 100
+
+
+def _action(name: str, subject: str) -> dict[str, Any]:
+    """An object that names its kind."""
+    kinds = {"action": {"type": "string", "enum": [name]}, subject: {"type": "string"}}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["action", subject],
+        "properties": kinds,
+    }
 
 
 def test_a_json_pointer_has_escapes() -> None:

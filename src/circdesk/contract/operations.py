@@ -65,6 +65,8 @@ class Operation:
         produces: The media types of its successful answers.
         lenient: Whether its handler reads the request by rules of its own, as OAuth's endpoints
             do; the contract marks it with `x-lenient`.
+        safe: Whether it only reads, as GET does (RFC 9110, 9.2.1), and a POST that the contract
+            marks with `x-safe`.
     """
 
     operation_id: str
@@ -80,11 +82,7 @@ class Operation:
     success: int
     produces: frozenset[str]
     lenient: bool
-
-    @property
-    def safe(self) -> bool:
-        """Whether the method only reads (RFC 9110, 9.2.1)."""
-        return self.method == "GET"
+    safe: bool
 
     @property
     def arguments(self) -> frozenset[str]:
@@ -156,6 +154,7 @@ def compile_operation(document: JSON, path: str, method: str, schemas: Schemas) 
         success=min(successes or responses),
         produces=frozenset(media for answer in successes.values() for media in answer.checks),
         lenient=node.get("x-lenient", False),
+        safe=method == "get" or node.get("x-safe", False),
     )
     names = operation._argument_names()  # noqa: SLF001  Only the check here needs them all.
     if twins := sorted({name for name in names if names.count(name) > 1}):

@@ -218,6 +218,8 @@ def _violations(error: jsonschema_rs.ValidationError) -> Iterator[Violation]:
     elif isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
         for name in kind.unexpected:
             yield Violation(json_pointer([*path, name]), rule, "the property is unknown", None)
+    elif unknown := _unknown_name(kind.as_dict().get("context", ())):
+        yield unknown
     elif nearest := _nearest(kind.as_dict().get("context", ())):
         for inner in nearest:
             yield from _violations(inner)
@@ -229,16 +231,39 @@ Alternative = Sequence[jsonschema_rs.ValidationError]
 
 
 def _nearest(alternatives: Iterable[Alternative]) -> Alternative:
-    """The errors of the alternative that has the fewest, the deepest first; none where two tie."""
+    """The errors of the alternative that has the fewest, the deepest first; none where two tie.
+
+    Those that the value does not claim to be come last.
+    """
     ranked = sorted((_distance(errors), place) for place, errors in enumerate(alternatives))
     if not ranked or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]):
         return ()
     return [*alternatives][ranked[0][1]]
 
 
-def _distance(errors: Alternative) -> tuple[int, int]:
+def _distance(errors: Alternative) -> tuple[bool, int, int]:
     faults = [violation for error in errors for violation in _violations(error)]
-    return len(faults), -max((len(error.instance_path) for error in errors), default=0)
+    depth = max((len(error.instance_path) for error in errors), default=0)
+    return any(map(_is_other_kind, errors)), len(faults), -depth
+
+
+def _is_other_kind(error: jsonschema_rs.ValidationError) -> bool:
+    """Whether the value names itself something else: a property with one possible value is a name.
+
+    Then the alternative is far, however little else is wrong with the value.
+    """
+    kind = error.kind
+    return isinstance(kind, jsonschema_rs.ValidationErrorKind.Enum) and len(kind.options) == 1
+
+
+def _unknown_name(alternatives: Sequence[Alternative]) -> Violation | None:
+    """The violation of a value whose name is that of no alternative; else None."""
+    names = [name for errors in alternatives for name in filter(_is_other_kind, errors)]
+    if not names or len(names) != len(alternatives):
+        return None
+    options = [*dict.fromkeys(option for name in names for option in _allowed(name.kind))]
+    message = f"the value is not one of {_as_text(options)}"
+    return Violation(json_pointer(names[0].instance_path), "enum", message, options)
 
 
 _ALLOWED = (

@@ -25,6 +25,10 @@ OPEN_OBJECTS = frozenset(
         # A suggestion fills in another operation's parameters and body, whichever that is.
         "/components/schemas/Suggestion/properties/parameters",
         "/components/schemas/Suggestion/properties/body",
+        # The values behind a reason are as different as the reasons.
+        "/components/schemas/Reason/properties/values",
+        # What an event tells is as different as the kinds of events.
+        "/components/schemas/Event/properties/data",
         # OpenAPI itself says what the contract may hold.
         "/paths/~1openapi.json/get/responses/200/content/application~1json/schema",
         "/paths/~1openapi.yaml/get/responses/200/content/application~1yaml/schema",
@@ -47,6 +51,8 @@ OWN_SESSION = frozenset(("CsrfToken", "Session"))
 # Scopes that no operation names, because they are asked for within one.
 INNER_SCOPES: frozenset[str] = frozenset(
     (
+        # Who may act at the desk may call; only lifting what stands in the way needs it.
+        "circulation:override",
         "roles:write",  # Who may change accounts may call; only a change of the role needs it.
     )
 )

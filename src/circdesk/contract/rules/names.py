@@ -11,18 +11,31 @@ ARTICLES = frozenset(("a", "an", "the"))
 VERBS = frozenset(
     (
         # Resources, and what is read about them.
-        *("list", "get", "find", "search", "count", "suggest", "preview", "explain", "report"),
+        *("list", "get", "find", "search", "count", "measure", "report"),
+        *("suggest", "preview", "explain"),
         *("create", "replace", "update", "delete", "merge", "move", "link", "unlink"),
         *("import", "export", "upload", "download", "publish", "unpublish", "hide", "restore"),
         # The desk.
-        *("check", "return", "renew", "recall", "receive", "transfer", "place", "claim"),
+        *("decide", "check", "return", "renew", "recall", "receive", "transfer", "place", "claim"),
         *("cancel", "pause", "resume", "withdraw", "mark", "pay", "refund", "waive"),
+        *("declare", "recover"),
         # Accounts and access.
-        *("register", "block", "unblock", "suspend", "deactivate", "forget", "change", "reset"),
+        *(
+            "register",
+            "block",
+            "unblock",
+            "lift",
+            "suspend",
+            "deactivate",
+            "forget",
+            "change",
+            "reset",
+        ),
         *("sign", "confirm", "verify", "issue", "rotate", "revoke", "introspect", "exchange"),
         *("authorize", "grant", "accept", "redeem"),
         # Machinery.
         *("run", "retry", "replay", "rebuild", "resolve", "start", "stop", "end", "test"),
         *("subscribe", "unsubscribe", "deliver", "send", "stream", "set", "undo", "release"),
+        *("reverse",),
     )
 )
