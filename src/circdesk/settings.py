@@ -6,6 +6,7 @@ development is a file `.env` in the working directory read too.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -68,6 +69,12 @@ def _with_driver(url: SecretStr) -> SecretStr:
 def _redis(url: SecretStr | None) -> SecretStr | None:
     if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://")):
         raise ValueError("must begin with redis:// or rediss://")
+    return url
+
+
+def _smtp(url: SecretStr | None) -> SecretStr | None:
+    if url is not None and not re.match(r"smtps?://[^\s/?#]+/?$", url.get_secret_value()):
+        raise ValueError("must be smtp://… or smtps://…")
     return url
 
 
@@ -139,11 +146,26 @@ class Settings(BaseSettings):
     self_registration: bool = Field(
         default=False, description="Whether people may register themselves as members."
     )
+    currency: str = Field(
+        default="EUR",
+        pattern=r"^[A-Z]{3}$",
+        description="The currency of all fees, as its ISO 4217 code.",
+    )
     mail_hook_url: Annotated[str, AfterValidator(_without_slash)] | None = Field(
         default=None,
         pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
         description="Where tokens that go to people by mail are posted as JSON; without it, staff "
         "hand them over.",
+    )
+    smtp_url: Annotated[SecretStr | None, AfterValidator(_smtp)] = Field(
+        default=None,
+        description="`smtp://user:password@host:587` (with STARTTLS where the server has it) or "
+        "`smtps://…`, where notices are handed over; without it, none is mailed.",
+    )
+    mail_from: str = Field(
+        default="library@localhost",
+        pattern=r"^[^\s@<>]+@[^\s@<>]+$",
+        description="The address that notices come from.",
     )
     max_body_bytes: int = Field(
         default=1024**2, ge=1024, description="The largest request body, in bytes; more is a 413."
@@ -185,6 +207,11 @@ class Settings(BaseSettings):
         if not url and info.data.get("env") in ("staging", "production"):
             raise PydanticCustomError("missing", "Field required")
         return url or "http://127.0.0.1:8000"
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether the clock of circulation may be moved."""
+        return self.env == "sandbox"
 
     @classmethod
     def settings_customise_sources(

@@ -3,10 +3,10 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from circdesk.db.base import Base, Identified, SortableText, Timestamped
+from circdesk.db.base import Base, Identified, SortableText, Timestamped, Words
 
 
 class User(Identified, Timestamped, Base):
@@ -26,6 +26,8 @@ class User(Identified, Timestamped, Base):
     email: Mapped[str | None] = mapped_column(unique=True)
     card_number: Mapped[str | None] = mapped_column(unique=True)
     role: Mapped[str] = mapped_column(index=True)
+    # What kind of borrower loan policies see: `standard`, or a word of the library's own.
+    category: Mapped[str] = mapped_column(default="standard", server_default="standard")
     status: Mapped[str] = mapped_column(index=True)
     # The home branch; a branch that is gone is nobody's.
     branch_id: Mapped[UUID | None] = mapped_column(
@@ -39,6 +41,10 @@ class User(Identified, Timestamped, Base):
     keeps_history: Mapped[bool] = mapped_column(default=False)
     # Whether the library may write to the person about its news.
     receives_news: Mapped[bool] = mapped_column(default=False)
+    # Kinds of notices that the person does not want to be told.
+    unwanted_notices: Mapped[list[str]] = mapped_column(
+        Words, default=list, server_default=text("''")
+    )
     password_hash: Mapped[str | None]
     password_changed_at: Mapped[datetime | None]
     anonymised_at: Mapped[datetime | None]

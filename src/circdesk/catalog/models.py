@@ -201,6 +201,8 @@ class Copy(Identified, Timestamped, Base):
     shelf_mark: Mapped[str | None]
     material_type: Mapped[str]
     loanable: Mapped[bool]
+    # The last event of the desk that changed it; see `circdesk.circulation.models`.
+    event_id: Mapped[UUID | None]
 
     book: Mapped[Book] = relationship(back_populates="copies", lazy="raise_on_sql")
     branch: Mapped[Branch] = relationship(back_populates="copies", lazy="raise_on_sql")

@@ -35,6 +35,8 @@ def serve(*, demo: bool, host: str, port: int) -> None:
         settings = settings.model_copy(update={"public_url": address})
     if demo:
         prepare_demo(settings)
+        # Nothing in a demo is for real, and its desk may be walked through time.
+        settings = settings.model_copy(update={"env": "sandbox"})
     app = create_app(settings)
     config = uvicorn.Config(
         app,

@@ -59,6 +59,29 @@ class UtcDateTime(TypeDecorator[datetime]):
         return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
+class Words(TypeDecorator[list[str]]):
+    """A few words of ours, none of which has a blank; stored as one text, parted by blanks."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(
+        self,
+        value: list[str] | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature.
+    ) -> str | None:
+        """One text."""
+        return None if value is None else " ".join(value)
+
+    def process_result_value(
+        self,
+        value: str | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature.
+    ) -> list[str] | None:
+        """The words again, in their order."""
+        return None if value is None else value.split()
+
+
 # A column that lists are sorted by. Both engines compare its bytes, so that a page, a cursor and
 # an index mean the same order everywhere, whatever locale the server was made with.
 SortKey = Text().with_variant(Text(collation="C"), "postgresql")

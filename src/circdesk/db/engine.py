@@ -27,6 +27,9 @@ WRITING = "circdesk_writing"
 WITHOUT_DEADLINE = "circdesk_without_deadline"
 # What cursors are signed with; every session finds it through its engine.
 CURSOR_KEY = "circdesk_cursor_key"
+# Whether the clock of circulation may be moved, and the currency of all money.
+SANDBOX = "circdesk_sandbox"
+CURRENCY = "circdesk_currency"
 
 # Callers are identified in threads beside those that run requests: by keys and sessions that are
 # looked up, and by access tokens, whose keys and revocations are read anew each second.
@@ -43,7 +46,12 @@ def make_engine(settings: Settings) -> Engine:
     url = make_url(settings.database_url.get_secret_value())
     make = _sqlite if url.get_backend_name() == "sqlite" else _postgresql
     engine = make(url, settings)
-    engine.update_execution_options(**{CURSOR_KEY: settings.secret_key.get_secret_value().encode()})
+    options: dict[str, Any] = {
+        CURSOR_KEY: settings.secret_key.get_secret_value().encode(),
+        SANDBOX: settings.sandbox,
+        CURRENCY: settings.currency,
+    }
+    engine.update_execution_options(**options)
     return engine
 
 

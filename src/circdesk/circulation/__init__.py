@@ -1,0 +1,1 @@
+"""The desk: loans, returns, renewals, holds, fees, and the one engine that decides about them."""

@@ -1,0 +1,68 @@
+"""How an event is written, where no deed writes it, and how whose it was is forgotten."""
+
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Table, Update, case, insert, null, update
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from circdesk.events.models import Event
+from circdesk.visits import find_actor
+
+JSON = dict[str, Any]
+
+_INSERT = insert(cast("Table", Event.__table__))
+
+
+def record_event(
+    session: Session,
+    kind: str,
+    subject_type: str,
+    subject_id: UUID | None,
+    *,
+    now: datetime,
+    data: JSON,
+    event_id: UUID | None = None,
+    user_id: UUID | None = None,
+    undoes_id: UUID | None = None,
+) -> UUID:
+    """Write an event that cannot be taken back, in the transaction of what it tells; its id.
+
+    Args:
+        session: The session of a writing unit of work.
+        kind: What happened, as `noun.verb`.
+        subject_type: copy, loan, hold, fee, block or clock.
+        subject_id: What it happened to; None for the clock.
+        now: The present moment by the clock of circulation.
+        data: More about it: JSON of ids, codes and numbers, and never who somebody is.
+        event_id: Its id, where the rows that it changes have it already.
+        user_id: Whose loan, hold or fee it is.
+        undoes_id: The event that it took back.
+    """
+    event_id = event_id or uuid7()
+    actor_type, actor_id = find_actor()
+    values = {
+        "id": event_id,
+        "kind": kind,
+        "subject_type": subject_type,
+        "subject_id": subject_id,
+        "actor_type": actor_type,
+        "actor_id": actor_id,
+        "user_id": user_id,
+        "data": data,
+        "occurred_at": now,
+        "undo": None,
+        "undo_until": None,
+        "undoes_id": undoes_id,
+    }
+    session.execute(_INSERT, values)
+    return event_id
+
+
+def forget_whose(*which: ColumnElement[bool]) -> Update:
+    """The statement that drops from these events whose they were, and how they are undone."""
+    was_own = Event.actor_id == Event.user_id
+    actor_id = case((was_own, null()), else_=Event.actor_id)
+    return update(Event).where(*which).values(user_id=None, undo=None, actor_id=actor_id)
