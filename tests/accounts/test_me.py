@@ -74,7 +74,11 @@ class TestUpdateMyAccount:
             "user": before["user"]
             | {
                 "contact": {"phone": "040 123", "postal_address": "Harbour Street 1"},
-                "privacy": {"keeps_history": False, "receives_news": True},
+                "privacy": {
+                    "keeps_history": False,
+                    "receives_news": True,
+                    "unwanted_notices": [],
+                },
                 "updated_at": after["user"]["updated_at"],
             }
         }
@@ -99,6 +103,7 @@ class TestUpdateMyAccount:
             {"name": "Somebody Else"},
             {"email": "somebody.else@example.org"},
             {"card_number": "1"},
+            {"category": "teacher"},
             {"role": "admin"},
             {"status": "active"},
             {"expires_on": None},

@@ -19,9 +19,9 @@ from circdesk.db.text import sort_key
 JSON = dict[str, Any]
 
 _CONTACT = ("phone", "postal_address")
-_PRIVACY = ("keeps_history", "receives_news")
+_PRIVACY = ("keeps_history", "receives_news", "unwanted_notices")
 # Stored as they are sent.
-_PLAIN = ("role", "status", "expires_on")
+_PLAIN = ("role", "category", "status", "expires_on")
 _STAMPS = {"created_at", "updated_at"}
 
 
@@ -33,6 +33,7 @@ def present(user: User) -> JSON:
         "email": user.email,
         "card_number": user.card_number,
         "role": user.role,
+        "category": user.category,
         "branch_id": user.branch_id,
         "status": user.status,
         "expires_on": user.expires_on,

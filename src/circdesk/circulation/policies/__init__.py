@@ -1,0 +1,1 @@
+"""Loan policies: which rule decides, and what it says."""
