@@ -17,12 +17,26 @@ class ScopeNotGranted(Problem):
     advice = "Give only scopes that the credential has; `details` lists them in `allowed`."
 
 
-_MEMBER = frozenset(("profile:read", "profile:write", "credentials:read", "credentials:write"))
+_MEMBER = frozenset(
+    (
+        "borrowing:read",
+        "borrowing:write",
+        "profile:read",
+        "profile:write",
+        "credentials:read",
+        "credentials:write",
+    )
+)
 _LIBRARIAN = _MEMBER | {
     "catalog:write",
+    "circulation:override",
+    "circulation:read",
+    "circulation:write",
+    "fees:write",
     "imports:read",
     "imports:write",
     "news:write",
+    "policies:write",
     "users:read",
     "users:write",
 }

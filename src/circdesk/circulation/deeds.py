@@ -1,0 +1,127 @@
+"""Deeds: what an action changes, written down as one event with the way back."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Table, insert
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from circdesk.catalog.copy_states import raise_if_refused
+from circdesk.catalog.models import Copy
+from circdesk.circulation.models import Block, Fee, Hold, Loan
+from circdesk.events.models import Event
+from circdesk.visits import find_actor
+
+JSON = dict[str, Any]
+Row = Copy | Loan | Hold | Fee
+# What an event can be about; a block changes nothing else and is lifted by a call of its own.
+Subject = Row | Block
+
+# How long an action can be taken back.
+UNDO_WINDOW = timedelta(minutes=30)
+
+_INSERT = insert(cast("Table", Event.__table__))
+
+
+class Deed:
+    """One action at the desk: what it makes and changes, and how that was before.
+
+    Args:
+        kind: What is done, as `noun.verb`: `loan.check_out`.
+        now: The present moment by the clock of circulation.
+        user_id: Whose loan, hold or fee it is.
+        undoable: Whether it can be taken back.
+    """
+
+    def __init__(
+        self, kind: str, *, now: datetime, user_id: UUID | None = None, undoable: bool = True
+    ) -> None:
+        self.id: UUID = uuid7()
+        self.kind = kind
+        self.now = now
+        self.user_id = user_id
+        self.undo_until = now + UNDO_WINDOW if undoable else None
+        # More about it, of ids, codes and numbers; never who somebody is.
+        self.data: JSON = {}
+        self._images: list[JSON] = []
+
+    def add(self, session: Session, row: Row) -> None:
+        """Store a new row; taking it back deletes it, but for a fee, which is then cancelled."""
+        row.event_id = self.id
+        session.add(row)
+        self._images.append({"table": row.__tablename__, "row": row, "before": None})
+
+    def change(self, row: Row, **values: Any) -> None:
+        """Change columns of a row, and remember them as they were before the deed."""
+        image = next((image for image in self._images if image["row"] is row), None)
+        if image is None:
+            image = {"table": row.__tablename__, "row": row, "before": {}}
+            self._images.append(image)
+            values = {**values, "event_id": self.id}
+        for name, value in values.items():
+            if image["before"] is not None:
+                image["before"].setdefault(name, plain(getattr(row, name)))
+            setattr(row, name, value)
+
+    def changes_copy(self, copy: Copy, status: str) -> None:
+        """Change the status of a copy, which the event tells.
+
+        Raises:
+            CopyStateRefused: The desk cannot bring a copy from its status into that one.
+        """
+        raise_if_refused(copy.status, status, "desk")
+        if status != copy.status:
+            self.data |= {"copy_id": str(copy.id), "copy_status": [copy.status, status]}
+        self.change(copy, status=status)
+
+    def present_compensation(self) -> JSON | None:
+        """The call that takes it back, and until when."""
+        if self.undo_until is None:
+            return None
+        return {
+            "operation_id": "reverse_event",
+            "parameters": {"event_id": str(self.id)},
+            "deadline": self.undo_until,
+        }
+
+    def as_event(self, subject: Subject, *, undoes: UUID | None = None) -> JSON:
+        """The columns of the event; the rows must have been flushed, for new ones have ids then."""
+        actor_type, actor_id = find_actor()
+        images = [
+            {"table": image["table"], "id": str(image["row"].id), "before": image["before"]}
+            for image in self._images
+        ]
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "subject_type": _NOUNS[subject.__tablename__],
+            "subject_id": subject.id,
+            "actor_type": actor_type,
+            "actor_id": actor_id,
+            "user_id": self.user_id,
+            "data": self.data,
+            "occurred_at": self.now,
+            "undo": images if self.undo_until else None,
+            "undo_until": self.undo_until,
+            "undoes_id": undoes,
+        }
+
+
+_NOUNS = {"copies": "copy", "loans": "loan", "holds": "hold", "fees": "fee", "blocks": "block"}
+
+
+def record_deeds(session: Session, deeds: Sequence[tuple[Deed, Subject]]) -> None:
+    """Store what the deeds did and the event of each, in as few statements as there can be."""
+    session.flush()
+    session.execute(_INSERT, [deed.as_event(subject) for deed, subject in deeds])
+
+
+def plain(value: Any) -> Any:
+    """A column's value as JSON holds it."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID | Decimal) else value
