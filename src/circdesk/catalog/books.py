@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import Row, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from circdesk import clock
@@ -12,6 +12,7 @@ from circdesk.catalog import book_contents, book_rows
 from circdesk.catalog.book_contents import FIELDS, Call
 from circdesk.catalog.checks import checked_isbn, suggestion
 from circdesk.catalog.models import Book, BookISBN, Copy
+from circdesk.circulation.models import Hold
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
@@ -39,6 +40,15 @@ class BookInUse(Problem):
     status: ClassVar[int] = 409
     title: ClassVar[str] = "The book has copies."
     advice: ClassVar[str] = "Delete its copies first; `details` names them."
+
+
+class BookHeld(Problem):
+    """People wait for the book, although it has no copies."""
+
+    code: ClassVar[str] = "book_held"
+    status: ClassVar[int] = 409
+    title: ClassVar[str] = "People wait for this book."
+    advice: ClassVar[str] = "Cancel its holds first; the call in `suggestions` lists them."
 
 
 def create_book(session: Session, content: JSON) -> JSON:
@@ -77,11 +87,12 @@ def patch_book(session: Session, key: str, changes: JSON) -> JSON:
 def delete_book(session: Session, key: str) -> None:
     """Delete a book without copies; its authors and subjects stay.
 
-    Raises NotFound, IsbnInvalid, IsbnAmbiguous and BookInUse.
+    Raises NotFound, IsbnInvalid, IsbnAmbiguous, BookInUse and BookHeld.
     """
     book = _locked(session, find_book_id(session, key))
     if count := session.scalar(select(func.count()).where(Copy.book_id == book.id)):
         raise _in_use(book, count, _copies_of(session, book))
+    _raise_if_held(session, book)
     # A copy may come in from another transaction in the meantime.
     with raises_on("fk_copies_book_id_books", _in_use(book)):
         session.execute(delete(Book).where(Book.id == book.id))
@@ -160,6 +171,18 @@ def _copies_of(session: Session, book: Book) -> list[str]:
     query = select(Copy.id, Copy.barcode).where(Copy.book_id == book.id)
     copies = session.execute(query.order_by(Copy.id).limit(_COPIES_NAMED))
     return [f"barcode:{copy.barcode}" if copy.barcode else str(copy.id) for copy in copies]
+
+
+def _raise_if_held(session: Session, book: Book) -> None:
+    waiting = exists().where(Hold.book_id == book.id, Hold.ended_at.is_(None))
+    if session.scalar(select(waiting)):
+        message = "Somebody has a hold on the book."
+        reason = "These wait for the book."
+        raise BookHeld(
+            message,
+            details=[fault("path", "/book_id", "held", message)],
+            suggestions=[suggestion("list_book_holds", {"book_id": str(book.id)}, reason=reason)],
+        )
 
 
 def _in_use(book: Book, count: int = 0, copies: Sequence[str] = ()) -> BookInUse:

@@ -3,21 +3,29 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from circdesk.catalog.books import find_book_id
 from circdesk.catalog.branches import is_branch
 from circdesk.catalog.copy_problems import (
+    ENDED_BY_RETURN,
+    KEPT_BY_LOAN,
     barcode_taken,
     book_key_in,
     raise_if_away,
     raise_if_managed,
+    still_lent,
     unknown_reference,
+    waited_for,
 )
+from circdesk.catalog.copy_states import raise_if_refused
 from circdesk.catalog.models import Book, Branch, Copy
+from circdesk.circulation.models import Hold, Loan
+from circdesk.circulation.time import now as desk_now
 from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
+from circdesk.events.recording import record_event
 
 JSON = dict[str, Any]
 
@@ -60,6 +68,9 @@ def delete_copy(session: Session, key: str) -> None:
     """Delete a copy. Raises NotFound, and CopyInUse where somebody has it or waits for it."""
     copy = _find(session, key, changing=True)
     raise_if_away(copy.status)
+    waiting = exists().where(Hold.copy_id == copy.id, Hold.ended_at.is_(None))
+    if session.scalar(select(waiting)):
+        raise waited_for(copy.id)
     session.delete(copy)
 
 
@@ -106,12 +117,14 @@ def _find(session: Session, key: str, *, changing: bool = False) -> Copy:
 
 def _store(session: Session, copy: Copy, content: JSON, book: tuple[UUID, str]) -> JSON:
     raise_if_managed(copy.status, content["status"])
+    if copy.status is not None:
+        _raise_if_not_to_be(session, copy, content["status"])
     _raise_if_taken(session, copy, content["barcode"])
     branch_id = _branch_id(session, content["branch_id"])
     copy.book_id, kind = book
     copy.branch_id = branch_id
     copy.barcode = content["barcode"]
-    copy.status = content["status"]
+    _set_status(session, copy, content["status"])
     copy.shelf_mark = content["shelf_mark"]
     copy.material_type = content["material_type"] or kind
     copy.loanable = content["loanable"]
@@ -126,6 +139,30 @@ def _store(session: Session, copy: Copy, content: JSON, book: tuple[UUID, str]) 
     ):
         session.flush()
     return present(copy)
+
+
+def _raise_if_not_to_be(session: Session, copy: Copy, status: str) -> None:
+    """Hold a change of status by hand against the table, and against who has the copy."""
+    raise_if_refused(copy.status, status, "hand", pointer="/status")
+    if copy.status in ENDED_BY_RETURN and status not in KEPT_BY_LOAN:
+        lent = exists().where(Loan.copy_id == copy.id, Loan.returned_at.is_(None))
+        if session.scalar(select(lent)):
+            raise still_lent(copy.id)
+
+
+def _set_status(session: Session, copy: Copy, status: str) -> None:
+    """Set the status, which an event tells where it is another one than before."""
+    before, copy.status = copy.status, status
+    if before not in (None, status):
+        # Whatever the desk did before can only be taken back as long as this is not so.
+        copy.event_id = record_event(
+            session,
+            "copy.status_change",
+            "copy",
+            copy.id,
+            now=desk_now(session),
+            data={"copy_id": str(copy.id), "copy_status": [before, status]},
+        )
 
 
 def _raise_if_taken(session: Session, copy: Copy, barcode: str | None) -> None:

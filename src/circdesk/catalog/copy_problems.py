@@ -16,6 +16,9 @@ DESK_STATUSES = {
     "in_transit": "in transit",
 }
 HAND_STATUSES = ("available", "on_order", "in_repair", "missing", "lost", "withdrawn")
+# A copy in one of these may still be lent to somebody who says that it came back, or never will.
+ENDED_BY_RETURN = ("missing", "lost")
+KEPT_BY_LOAN = ("missing", "lost", "withdrawn")
 
 
 class BarcodeTaken(Problem):
@@ -104,6 +107,27 @@ def raise_if_managed(before: str | None, after: str) -> None:
     if after in DESK_STATUSES:
         message = f"Only the desk can make a copy {DESK_STATUSES[after]}."
         raise _managed(message, [*HAND_STATUSES])
+
+
+def still_lent(copy_id: UUID) -> CopyStatusManaged:
+    """The problem of a copy that was given up while it was lent, and is to be there by hand."""
+    message = "The copy is still lent to somebody; only its return ends that."
+    details = [fault("body", "/status", "managed", message, [*KEPT_BY_LOAN])]
+    reason = "It ends the loan, and says where the copy belongs."
+    call = suggestion("return_copy", {}, body={"copy": str(copy_id)}, reason=reason)
+    return CopyStatusManaged(message, details=details, suggestions=[call])
+
+
+def waited_for(copy_id: UUID) -> CopyInUse:
+    """The problem of a copy that somebody waits for, and for no other of its title."""
+    message = "Somebody has a hold on this very copy."
+    return CopyInUse(
+        message,
+        details=[fault("path", "/copy_id", "held", message)],
+        suggestions=[
+            suggestion("list_holds", {"copy": str(copy_id), "active": True}, reason="These wait.")
+        ],
+    )
 
 
 def raise_if_away(status: str) -> None:

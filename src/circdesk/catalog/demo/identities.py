@@ -23,6 +23,14 @@ class Kind(IntEnum):
     CLIENT = 11
     AUDIT_ENTRY = 12
     CONSENT = 14
+    LOAN_POLICY = 16
+    EVENT = 17
+    LOAN = 18
+    HOLD = 19
+    FEE = 20
+    LEDGER_ENTRY = 21
+    BLOCK = 22
+    NOTICE = 23
 
 
 def demo_id(kind: Kind, number: int) -> UUID:

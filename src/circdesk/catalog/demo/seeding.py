@@ -15,15 +15,17 @@ from circdesk.catalog.demo.identities import MOMENT, Kind, demo_id
 from circdesk.catalog.imports.reading.formats import Format
 from circdesk.catalog.models import Book, Branch, ImportIssue, ImportJob
 from circdesk.catalog.opening_hours import ordered_hours
+from circdesk.circulation.policies.demo import demo_policies
 from circdesk.db.text import sort_key
 from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.events.demo import seed_events
 from circdesk.news.models import Post, PostTag
 
 _BETWEEN_POSTS = timedelta(weeks=1)
 
 
 def seed_demo(sessions: Sessions) -> None:
-    """Store branches, books with copies, an import and posts, where there is none of them at all.
+    """Store branches, rules, books with copies, an import and posts, where there are none at all.
 
     It is one transaction: of a start that was killed nothing is left, and the next one begins
     anew. A database that holds anything is left alone, which costs one statement to see.
@@ -37,7 +39,9 @@ def seed_demo(sessions: Sessions) -> None:
             session.add_all(map(_branch, range(1, len(BRANCHES) + 1), BRANCHES))
             session.add_all(map(_post, range(1, len(POSTS) + 1), POSTS))
             session.flush()
+            session.add_all(demo_policies())
             session.add(_import(*write_books(session.connection())))
+            seed_events(session)
 
 
 def _is_empty(session: Session) -> bool:

@@ -1,0 +1,1 @@
+"""Holds: the queue for a title, the hold shelf, and the way there."""

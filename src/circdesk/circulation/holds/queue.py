@@ -1,0 +1,130 @@
+"""The queue of a title: whose turn it is, and what a turn does to a hold and its copy.
+
+Whoever changes a queue has locked the row of its book first, so that the queue stands still.
+"""
+
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
+
+from circdesk.catalog.models import Copy
+from circdesk.circulation.deeds import Deed
+from circdesk.circulation.models import Hold
+from circdesk.circulation.policies.calendars import Calendar
+from circdesk.db.unit_of_work import ReadingSession
+
+
+def is_active() -> ColumnElement[bool]:
+    """Whether a hold has a place in a queue: it waits, is on its way, or is ready."""
+    return Hold.ended_at.is_(None)
+
+
+def is_eligible(today: date) -> ColumnElement[bool]:
+    """Whether a hold waits for its turn, and is not suspended.
+
+    Args:
+        today: The day at the branch where the copy is, which is where the queue is served.
+    """
+    resumed = or_(Hold.suspended_until.is_(None), Hold.suspended_until <= today)
+    return (Hold.status == "waiting") & is_active() & resumed
+
+
+def takes(copy_id: UUID | None) -> ColumnElement[bool]:
+    """Whether a hold is content with this copy of its title."""
+    return or_(Hold.copy_id.is_(None), Hold.copy_id == copy_id)
+
+
+def next_hold(
+    session: Session, copy: Copy, today: date, *, passing_over: UUID | None = None
+) -> Hold | None:
+    """The hold that the copy is for: the one it was set aside for, else the first that may have it.
+
+    The hold is locked for who acts. A copy that is not for loan is only for who asked for this very
+    one, or has it set aside already.
+
+    Args:
+        session: A unit of work that has locked the book, or one that only asks.
+        copy: The copy that somebody has in hand.
+        today: The day at the branch where that is, as `Calendar.local_day` tells it.
+        passing_over: The id of a hold that is about to end.
+    """
+    set_aside = Hold.trapped_copy_id == copy.id
+    fits = takes(copy.id) if copy.loanable else Hold.copy_id == copy.id
+    found = select(Hold) if passing_over is None else select(Hold).where(Hold.id != passing_over)
+    found = (
+        found.where(
+            Hold.book_id == copy.book_id, is_active(), or_(set_aside, is_eligible(today) & fits)
+        )
+        # False is before true on both engines, and null is not the copy.
+        .order_by(func.coalesce(set_aside, False).desc(), Hold.rank)
+        .limit(1)
+    )
+    # Who only asks waits for nobody.
+    if not isinstance(session, ReadingSession):
+        found = found.with_for_update(key_share=True, of=Hold).execution_options(
+            populate_existing=True
+        )
+    return session.scalar(found)
+
+
+def is_picked_up_at(hold: Hold, branch_id: UUID) -> bool:
+    """Whether a copy at this branch is where the hold wants it.
+
+    A hold whose branch has closed down is picked up wherever its copy turns up.
+    """
+    return hold.pickup_branch_id in (None, branch_id)
+
+
+def trap(
+    deed: Deed, hold: Hold, copy: Copy, branch_id: UUID | None, calendar: Calendar, now: datetime
+) -> None:
+    """Set the copy aside for the hold: on the shelf of this branch, or on its way to another.
+
+    Args:
+        deed: What does it; the rows of the book, the copy and the hold are locked.
+        hold: The hold whose turn it is.
+        copy: The copy.
+        branch_id: The branch where the copy is; None for one that is on its way.
+        calendar: That branch's calendar.
+        now: The present moment by the clock of circulation.
+    """
+    if branch_id is None or not is_picked_up_at(hold, branch_id):
+        deed.changes_copy(copy, "in_transit")
+        _set_aside(deed, hold, copy, status="in_transit", ready_at=None, shelf_expires_at=None)
+        return
+    deed.changes_copy(copy, "on_hold_shelf")
+    if hold.status == "ready":
+        # It is only looked at again, which gains nobody a day.
+        return
+    _set_aside(
+        deed,
+        hold,
+        copy,
+        status="ready",
+        pickup_branch_id=branch_id,
+        ready_at=now,
+        shelf_expires_at=shelf_expiry(hold.shelf_days, calendar, now),
+    )
+
+
+def shelf_expiry(shelf_days: int, calendar: Calendar, now: datetime) -> datetime:
+    """Until when a copy that comes to the hold shelf now stays there, in UTC.
+
+    That is the closing time of the last day; where the branch is closed then, of the next open one.
+    """
+    last = calendar.local_day(now) + timedelta(days=shelf_days)
+    return calendar.closing(calendar.next_open_day(last))
+
+
+def fulfil(deed: Deed, hold: Hold, now: datetime) -> None:
+    """End the hold because its title is lent to its user.
+
+    Where another copy was set aside for it, that one is to be passed on; see `destinations`.
+    """
+    deed.change(hold, status="fulfilled", ended_at=now)
+
+
+def _set_aside(deed: Deed, hold: Hold, copy: Copy, **values: object) -> None:
+    deed.change(hold, trapped_copy_id=copy.id, **values)
