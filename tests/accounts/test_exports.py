@@ -75,6 +75,12 @@ class TestExportUser:
                     "revoked_at": None,
                 }
             ],
+            "loans": [],
+            "holds": [],
+            "fees": [],
+            "ledger_entries": [],
+            "blocks": [],
+            "notices": [],
             "audit_entries": body["audit_entries"],
         }
         told = [

@@ -29,11 +29,12 @@ INPUT: dict[str, Any] = {
     "email": "grace@example.org",
     "card_number": "30001",
     "role": "member",
+    "category": "standard",
     "branch_id": None,
     "status": "active",
     "expires_on": "2030-12-31",
     "contact": {"phone": "+49 30 1234-56", "postal_address": "Harbour Street 1\n20457 Hamburg"},
-    "privacy": {"keeps_history": True, "receives_news": False},
+    "privacy": {"keeps_history": True, "receives_news": False, "unwanted_notices": ["fee"]},
 }
 EVERYBODY = ["The admin", "The librarian", "The member"]
 
@@ -95,11 +96,16 @@ class TestListUsers:
             "email": "member@example.org",
             "card_number": "20001",
             "role": "member",
+            "category": "standard",
             "branch_id": None,
             "status": "active",
             "expires_on": None,
             "contact": {"phone": None, "postal_address": None},
-            "privacy": {"keeps_history": False, "receives_news": False},
+            "privacy": {
+                "keeps_history": False,
+                "receives_news": False,
+                "unwanted_notices": [],
+            },
             "has_password": False,
             "created_at": body["items"][2]["created_at"],
             "updated_at": body["items"][2]["updated_at"],
@@ -186,6 +192,17 @@ class TestCreateUser:
         assert (entry.actor_id, entry.target_id) == (LIBRARIAN_ID, UUID(user["id"]))
         assert (entry.outcome, entry.details) == ("success", {"role": "member"})
 
+    def test_the_category_of_a_borrower_is_a_word_of_the_librarys_own(
+        self, librarian: httpx.Client
+    ) -> None:
+        user = create(librarian, category="teacher")
+
+        assert librarian.get(f"/api/users/{user['id']}").json()["category"] == "teacher"
+        for word in ("Teacher", "two words", "", None):
+            response = librarian.post("/api/users", json=INPUT | {"category": word})
+            assert response.status_code == 400
+            assert [entry["pointer"] for entry in response.json()["details"]] == ["/category"]
+
     def test_a_name_is_enough(self, librarian: httpx.Client) -> None:
         user = librarian.post("/api/users", json={"name": "Nobody Special"}).json()
 
@@ -193,9 +210,14 @@ class TestCreateUser:
         assert user["card_number"].isdigit()
         assert len(user["card_number"]) == 8
         assert user["role"] == "member"
+        assert user["category"] == "standard"
         assert user["status"] == "active"
         assert user["contact"] == {"phone": None, "postal_address": None}
-        assert user["privacy"] == {"keeps_history": False, "receives_news": False}
+        assert user["privacy"] == {
+            "keeps_history": False,
+            "receives_news": False,
+            "unwanted_notices": [],
+        }
 
     def test_names_are_trimmed_and_composed(self, librarian: httpx.Client) -> None:
         user = create(librarian, name="  \N{NO-BREAK SPACE}Andre\N{COMBINING ACUTE ACCENT} Gide ")
@@ -437,6 +459,17 @@ class TestUpdateUser:
         assert librarian.patch("/api/users/card:30001", json=INPUT).json() == user
         assert audit("user.update") == audit("user.role_change") == audit("user.block") == []
 
+    def test_staff_change_the_category_of_a_borrower_and_nothing_else_ends(
+        self, librarian: httpx.Client, audit: Any
+    ) -> None:
+        user = create(librarian)
+
+        changed = librarian.patch("/api/users/card:30001", json={"category": "teacher"}).json()
+
+        assert changed == user | {"category": "teacher", "updated_at": changed["updated_at"]}
+        (entry,) = audit("user.update")
+        assert entry.details == {"fields": ["category"]}
+
     def test_a_new_card_replaces_the_old_one(self, librarian: httpx.Client) -> None:
         create(librarian)
 
@@ -599,6 +632,7 @@ class TestDeleteUser:
             "email": None,
             "card_number": None,
             "role": "member",
+            "category": "standard",
             "status": "deleted",
             "branch_id": UUID(branch["id"]),
             "expires_on": None,
@@ -606,6 +640,7 @@ class TestDeleteUser:
             "postal_address": None,
             "keeps_history": False,
             "receives_news": False,
+            "unwanted_notices": [],
             "password_hash": None,
             "password_changed_at": None,
             "anonymised_at": stored["anonymised_at"],

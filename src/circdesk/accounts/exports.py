@@ -16,6 +16,7 @@ from circdesk.audit.entries import record
 from circdesk.audit.models import AuditEntry
 from circdesk.auth import api_keys, consents, sessions
 from circdesk.auth.models import ApiKey, Consent, Grant, WebSession
+from circdesk.circulation.exports import export_desk
 from circdesk.db.unit_of_work import unit_of_work_before
 from circdesk.visits import Caller
 
@@ -54,6 +55,7 @@ def export_user(session: Session, caller: Caller, key: str) -> JSON:
         "grants": [
             _present_grant(row) for row in _own(session, Grant, user.id, joinedload(Grant.client))
         ],
+        **export_desk(session, caller, user.id, _MOST),
         "audit_entries": [_present_entry(row, user.id) for row in _entries(session, user.id)],
     }
 
