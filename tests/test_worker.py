@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +131,26 @@ class TestEmbeddedWorker:
         monkeypatch.setattr(worker._Consumer, "search", search)
         with embedded_worker(here):
             wait_for(lambda: len(searches) > 1)
+
+    @pytest.mark.usefixtures("engine")
+    def test_it_does_chores_each_minute_and_goes_on_when_they_fail(
+        self, here: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(worker._Scheduler, "periodic_task_seconds", 0.05)
+        monkeypatch.setattr(worker, "_SECONDS_BETWEEN_CHORES", 0.2)
+        moments = []
+
+        def fail(_sessions: Sessions, stopping: Callable[[], bool]) -> None:
+            assert not stopping()
+            moments.append(time.monotonic())
+            raise RuntimeError("away")
+
+        monkeypatch.setattr(worker, "run_due", fail)
+        with embedded_worker(here):
+            wait_for(lambda: len(moments) > 2)
+
+        pauses = [later - earlier for earlier, later in pairwise(moments)]
+        assert all(pause >= 0.2 for pause in pauses)
 
 
 class TestWorkerCommand:

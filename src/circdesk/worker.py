@@ -1,4 +1,4 @@
-"""The worker: runs import jobs and tidies up, beside the service or within it."""
+"""The worker: runs import jobs, does chores and tidies up, beside the service or within it."""
 
 import signal
 import time
@@ -14,6 +14,8 @@ from huey.consumer import Consumer, Scheduler
 from circdesk import clock
 from circdesk.catalog.imports.jobs.messages import ImportQueue
 from circdesk.catalog.imports.jobs.running import Runner
+from circdesk.circulation.notices.mailing import MailServer, mail_notices
+from circdesk.circulation.periodic import forget, run_due
 from circdesk.db.engine import make_engine
 from circdesk.db.errors import DatabaseUnavailable
 from circdesk.db.unit_of_work import Sessions, make_sessions
@@ -28,6 +30,9 @@ ALIVE = "worker.alive"
 
 _SECONDS_BETWEEN_SEARCHES = 5
 _SECONDS_BETWEEN_TIDYINGS = 3600
+_SECONDS_BETWEEN_CHORES = 60
+# Longer than that a scheduler that works looks like one that hangs; it goes on a minute later.
+_LONGEST_CHORES_SECONDS = 30
 _LONGEST_NAP_SECONDS = 1.0
 
 
@@ -58,7 +63,8 @@ def _consumer(settings: Settings, kind: "type[_Consumer]") -> Iterator["_Consume
     runner = Runner(engine, settings.uploads, lambda: any(ask() for ask in stopping))
     queue = ImportQueue(settings, runner.run)
     settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
-    consumer = kind(queue, runner, make_sessions(engine), settings.instance / ALIVE)
+    alive = settings.instance / ALIVE
+    consumer = kind(queue, runner, make_sessions(engine), alive, _mail_server(settings))
     stopping.append(consumer.stop_flag.is_set)
     try:
         yield consumer
@@ -67,27 +73,38 @@ def _consumer(settings: Settings, kind: "type[_Consumer]") -> Iterator["_Consume
         engine.dispose()
 
 
+def _mail_server(settings: Settings) -> MailServer | None:
+    if settings.smtp_url is None:
+        return None
+    return MailServer(settings.smtp_url, settings.mail_from)
+
+
 class _Scheduler(Scheduler):  # type: ignore[misc]  # huey has no types.
-    """Looks for lost jobs and tidies up, where huey's own would only send messages about tasks."""
+    """Does what is to be done time and again, where huey's own would only send messages."""
 
     periodic_task_seconds = _SECONDS_BETWEEN_SEARCHES
 
     def __init__(
         self,
         search: Callable[[], None],
+        do_chores: Callable[[], None],
         tidy_up: Callable[[], None],
         alive: Path,
         *arguments: Any,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        self._search, self._tidy_up, self._alive = search, tidy_up, alive
-        self._next_tidying = time.monotonic()
+        self._search, self._do_chores, self._tidy_up = search, do_chores, tidy_up
+        self._alive = alive
+        self._next_chores = self._next_tidying = time.monotonic()
 
     def enqueue_periodic_tasks(self, _now: object) -> None:
-        """Send messages for jobs that have none; once an hour tidy up as well."""
+        """Send messages for jobs that have none; each minute do chores, each hour tidy up."""
         _try("heartbeat_failed", self._alive.touch)
         _try("search_failed", self._search)
+        if self._next_chores <= time.monotonic():
+            self._next_chores = time.monotonic() + _SECONDS_BETWEEN_CHORES
+            _try("chores_failed", self._do_chores)
         if self._next_tidying <= time.monotonic():
             # One that fails is not tried again at once: what is due now is due in an hour, too.
             self._next_tidying = time.monotonic() + _SECONDS_BETWEEN_TIDYINGS
@@ -105,11 +122,19 @@ def _try(failure: str, deed: Callable[[], None]) -> None:
 
 
 class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types.
-    def __init__(self, queue: ImportQueue, runner: Runner, sessions: Sessions, alive: Path) -> None:
+    def __init__(
+        self,
+        queue: ImportQueue,
+        runner: Runner,
+        sessions: Sessions,
+        alive: Path,
+        mail_server: MailServer | None,
+    ) -> None:
         self._queue = queue
         self._runner = runner
         self._sessions = sessions
         self._alive = alive
+        self._mail_server = mail_server
         super().__init__(queue.huey, max_delay=_LONGEST_NAP_SECONDS)
 
     def search(self) -> None:
@@ -122,15 +147,32 @@ class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types.
             for job in waiting:
                 self._queue.send(job)
 
+    def do_chores(self) -> None:
+        """Do what time has brought about at the desk."""
+        deadline = time.monotonic() + _LONGEST_CHORES_SECONDS
+
+        def stopping() -> bool:
+            return self.stop_flag.is_set() or time.monotonic() > deadline
+
+        counts = {**run_due(self._sessions, stopping)}
+        if self._mail_server is not None:
+            counts["mails"] = mail_notices(self._sessions, self._mail_server, stopping)
+        if any(counts.values()):
+            log.info("chores", **counts)
+
     def tidy_up(self) -> None:
         """Forget what has served its purpose."""
-        counts = tidy(self._sessions, clock.now(), stopping=self.stop_flag.is_set)
+        counts = {
+            **tidy(self._sessions, clock.now(), stopping=self.stop_flag.is_set),
+            **forget(self._sessions, self.stop_flag.is_set),
+        }
         if counts:
             log.info("housekeeping", **counts)
 
     def _create_scheduler(self) -> _Scheduler:
         return _Scheduler(
             self.search,
+            self.do_chores,
             self.tidy_up,
             self._alive,
             huey=self.huey,

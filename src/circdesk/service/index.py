@@ -4,13 +4,27 @@ from typing import Any
 
 from circdesk.contract.problems import Problem
 
-_COLLECTIONS = ("authors", "books", "branches", "copies", "imports", "posts", "subjects", "users")
+_COLLECTIONS = (
+    "authors",
+    "books",
+    "branches",
+    "copies",
+    "events",
+    "fees",
+    "holds",
+    "imports",
+    "loans",
+    "posts",
+    "subjects",
+    "users",
+)
 
 
 def index_body() -> dict[str, Any]:
     """Name and links: collections, contract, documentation, problems, health."""
     links = {name: f"/api/{name}" for name in _COLLECTIONS}
     links |= {
+        "loan_policies": "/api/loan-policies",
         "me": "/api/me",
         "capabilities": "/api/me/capabilities",
         "contract": "/openapi.json",
