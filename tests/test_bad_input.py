@@ -222,7 +222,9 @@ def writes() -> list[tuple[str, str, str, str]]:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """An example of an object, from those of its properties and of the objects in it."""
+    """An example of an object: its own where it is one of several, else those of its properties."""
+    if "oneOf" in schema:
+        return schema["example"]
     properties = {n: resolve(document, node) for n, node in schema.get("properties", {}).items()}
     return {
         name: node["example"] if "example" in node else _example(document, node)
@@ -502,7 +504,7 @@ def readable_texts() -> list[tuple[str, str]]:
     return [
         (address(operation), parameter["name"])
         for operation in Contract(bundle).operations.values()
-        if operation.safe
+        if operation.method == "GET"
         for reference in bundle.document["paths"][operation.path]["get"].get("parameters", ())
         if (parameter := resolve(bundle.document, reference))["in"] == "query"
         if resolve(bundle.document, parameter["schema"]).get("type") == "string"

@@ -4,11 +4,11 @@ The expectations are read from the contract's `security`. Each request has a que
 no operation knows, so that a caller who passes the door is answered 400 and nothing is changed.
 """
 
-import asyncio
 import base64
 import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,13 +31,18 @@ from circdesk.auth.secrets import hash_secret
 from circdesk.auth.sessions import COOKIE, csrf_token
 from circdesk.auth.signing_keys import find_signer
 from circdesk.auth.tokens import AccessTokens
+from circdesk.catalog.demo.identities import Kind, demo_id
+from circdesk.catalog.demo.seeding import seed_demo
+from circdesk.circulation.models import Fee, Hold, Loan, Notice
 from circdesk.contract.contract import Contract
 from circdesk.contract.documents import load_bundle
 from circdesk.contract.operations import Operation
 from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.events.models import Event
 from circdesk.resources import directory
 from circdesk.settings import Settings
-from tests.people import MEMBER_ID, PEOPLE, api_key
+from tests.contract.documented_desk import store_documented_desk
+from tests.people import LIBRARIAN_ID, MEMBER_ID, PEOPLE, api_key
 
 OPERATIONS = list(Contract(load_bundle(directory("openapi"))).operations.values())
 # OAuth's endpoints know clients, by credentials and errors of their own.
@@ -49,7 +54,10 @@ OTHER_MEMBER_ID = UUID("019b8d2b-8c00-7100-8000-000000000004")
 BLOCKED_ID = UUID("019b8d2b-8c00-7100-8000-000000000005")
 UNKNOWN_ID = UUID("019b8d2b-8c00-7100-8000-0000000000ff")
 # Paths that lead to what belongs to somebody.
-OWNED = {"user_id", "key_id", "session_id", "consent_id"}
+OWNED = {
+    *("user_id", "key_id", "session_id", "consent_id"),
+    *("loan_id", "hold_id", "fee_id", "notice_id", "event_id"),
+}
 
 Headers = Mapping[str, str]
 Expect = Callable[[Operation], int]
@@ -58,18 +66,14 @@ Expect = Callable[[Operation], int]
 def send_to_all(base_url: str, operations: list[Operation], headers: Headers) -> dict[str, Any]:
     """The answer of each operation to a request with these headers."""
 
-    async def send() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=8)
-        async with httpx.AsyncClient(base_url=base_url, timeout=30, limits=limits) as client:
-            return await asyncio.gather(
-                *(
-                    client.request(each.method, address(each), headers=headers)
-                    for each in operations
-                )
-            )
+    with httpx.Client(base_url=base_url, headers=headers, timeout=30) as client:
 
-    names = [operation.operation_id for operation in operations]
-    return dict(zip(names, asyncio.run(send()), strict=True))
+        def send(operation: Operation) -> tuple[str, httpx.Response]:
+            answer = client.request(operation.method, address(operation))
+            return operation.operation_id, answer
+
+        with ThreadPoolExecutor(8) as pool:
+            return dict(pool.map(send, operations))
 
 
 def address(operation: Operation) -> str:
@@ -173,6 +177,20 @@ def add_session(session: Session, user_id: UUID, token: str) -> None:
         user_id=user_id, token_hash=hash_secret(token), last_used_at=now, expires_at=expires_at
     )
     session.add(web_session)
+
+
+def deed_of_the_member() -> Event:
+    """What the member did: placed the hold of the documented desk."""
+    return Event(
+        id=demo_id(Kind.EVENT, 3),
+        kind="hold.place",
+        subject_type="hold",
+        subject_id=demo_id(Kind.HOLD, 1),
+        actor_type="user",
+        actor_id=MEMBER_ID,
+        data={},
+        occurred_at=clock.now(),
+    )
 
 
 @pytest.fixture
@@ -423,10 +441,22 @@ class TestForgedTokens:
 
 class TestWhatIsSomebodyElses:
     @pytest.fixture
-    def ids(self, people: None, engine: Engine) -> dict[str, UUID]:
+    def ids(self, people: None, engine: Engine, sessions: Sessions) -> dict[str, UUID]:
         """The member's account, and one of each thing that belongs to the member."""
         del people
-        owned: dict[str, Any] = {"key_id": ApiKey, "session_id": WebSession, "consent_id": Consent}
+        seed_demo(sessions)
+        with unit_of_work(sessions, writing=True) as session:
+            store_documented_desk(session, member=MEMBER_ID, librarian=LIBRARIAN_ID)
+            session.add(deed_of_the_member())
+        owned: dict[str, Any] = {
+            "key_id": ApiKey,
+            "session_id": WebSession,
+            "consent_id": Consent,
+            "loan_id": Loan,
+            "hold_id": Hold,
+            "fee_id": Fee,
+            "notice_id": Notice,
+        }
         with engine.connect() as connection:
             found = {
                 name: connection.execute(
@@ -434,7 +464,7 @@ class TestWhatIsSomebodyElses:
                 ).scalar_one()
                 for name, model in owned.items()
             }
-        return {"user_id": MEMBER_ID, **found}
+        return {"user_id": MEMBER_ID, "event_id": demo_id(Kind.EVENT, 3), **found}
 
     def test_it_is_as_if_it_were_not_there(
         self, ids: dict[str, UUID], client: httpx.Client, engine: Engine
@@ -456,6 +486,9 @@ class TestWhatIsSomebodyElses:
         names = {operation.operation_id for operation in self.operations()}
         assert names == {
             *("get_user", "export_user"),
+            *("list_user_loans", "list_user_holds", "list_user_fees", "get_user_balance"),
+            *("get_loan", "renew_loan", "get_hold", "update_hold", "cancel_hold"),
+            *("get_fee", "list_fee_entries", "update_my_notice", "reverse_event"),
             *("get_api_key", "update_api_key", "revoke_api_key", "rotate_api_key"),
             *("delete_my_session", "delete_my_consent"),
         }
@@ -487,7 +520,7 @@ class TestWhatIsSomebodyElses:
         with engine.connect() as connection:
             return [
                 connection.execute(select(func.count()).select_from(model)).scalar_one()
-                for model in (User, ApiKey, WebSession, Consent)
+                for model in (User, ApiKey, WebSession, Consent, Loan, Hold, Fee, Notice, Event)
             ]
 
 

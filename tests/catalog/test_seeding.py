@@ -19,6 +19,7 @@ from circdesk.catalog.imports.reading.records import SourceRecord
 from circdesk.catalog.imports.writing.tally import Tally
 from circdesk.catalog.imports.writing.writer import Options, Writer
 from circdesk.catalog.models import NO_YEAR, Author, Book, Branch, Copy, SourceLink, Subject
+from circdesk.circulation.models import LoanPolicy
 from circdesk.db.base import Base
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.news.models import Post
@@ -57,6 +58,7 @@ class TestSeedDemo:
             assert count(session, Subject) == len(subjects)
             assert count(session, Branch) == len(BRANCHES)
             assert count(session, Post) == len(POSTS)
+            assert count(session, LoanPolicy) == 3
 
     def test_a_second_start_changes_nothing_and_asks_once(
         self, sessions: Sessions, count_queries: Any

@@ -14,6 +14,8 @@ demo has the same ids and times in every database, so the real answer equals it,
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -31,12 +33,19 @@ from circdesk.contract.operations import Operation
 from circdesk.contract.rules import lint
 from circdesk.db.unit_of_work import make_sessions, unit_of_work
 from circdesk.resources import directory
+from tests.contract.documented_desk import store_documented_desk
 
 JSON = dict[str, Any]
 
 CONTRACT = Contract(load_bundle(directory("openapi")))
 DOCUMENT = CONTRACT.document
-READS = [operation for operation in CONTRACT.operations.values() if operation.safe]
+# What only a sandbox answers, which this service is not.
+IN_SANDBOX = frozenset(("get_sandbox_clock",))
+READS = [
+    operation
+    for operation in CONTRACT.operations.values()
+    if operation.method == "GET" and operation.operation_id not in IN_SANDBOX
+]
 LISTS = [operation for operation in READS if "cursor" in operation.query.names]
 # What is only told of a part that was asked for by page.
 BY_PAGE = frozenset(("page", "total", "total_relation"))
@@ -56,6 +65,9 @@ def example_of(schema: JSON) -> Any:
     schema = resolve(DOCUMENT, schema)
     if "example" in schema:
         return schema["example"]
+    if "allOf" in schema:
+        # That is how a reference gets a description of its own.
+        (schema,) = (resolve(DOCUMENT, part) for part in schema["allOf"])
     if schema.get("type") == "object":
         return {name: example_of(node) for name, node in schema.get("properties", {}).items()}
     assert schema.get("type") == "array", schema
@@ -128,15 +140,30 @@ def assert_documented(operation: Operation, real: Any, example: Any) -> None:
 
 
 @pytest.fixture(scope="module")
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
+    """Patches for as long as the module's fixtures live."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
 def secrets(
-    migrated_engine: Engine, restore: Callable[[], None], base_url: str
+    migrated_engine: Engine,
+    restore: Callable[[], None],
+    base_url: str,
+    monkeypatch_module: pytest.MonkeyPatch,
 ) -> Iterator[DemoSecrets]:
     """The secrets of a service that has the demo, all to itself."""
     sessions = make_sessions(migrated_engine)
     seed_demo(sessions)
+    # Whether a loan is overdue, and until when it could be renewed, depends on the time.
+    soon = SimpleNamespace(now=lambda: MOMENT + timedelta(days=2))
+    monkeypatch_module.setattr("circdesk.circulation.time.clock", soon)
     with unit_of_work(sessions, writing=True) as session:
         session.execute(delete(User))
         secrets = seed_access(session, DemoSecrets(), base_url)
+        session.flush()
+        store_documented_desk(session)
         session.add(_documented_consent())
     yield secrets
     restore()
