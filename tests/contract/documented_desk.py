@@ -24,14 +24,17 @@ def store_documented_desk(
         member: Whose they are, where the demo's people are not there.
         librarian: Likewise, who made the entry and the block.
     """
-    session.add_all((_loan(member), _hold(member), _fee(member), _notice(member)))
+    session.add_all(
+        (documented_loan(member), documented_hold(member), _fee(member), _notice(member))
+    )
     session.flush()
     session.add_all((_entry(member, librarian), _block(member, librarian)))
 
 
-def _loan(member: UUID) -> Loan:
+def documented_loan(member: UUID, number: int = 1) -> Loan:
+    """A loan of the demo's first copy, long overdue by now."""
     return Loan(
-        id=demo_id(Kind.LOAN, 1),
+        id=demo_id(Kind.LOAN, number),
         user_id=member,
         copy_id=demo_id(Kind.COPY, 1),
         book_id=BOOK,
@@ -48,10 +51,10 @@ def _loan(member: UUID) -> Loan:
     )
 
 
-def _hold(member: UUID) -> Hold:
+def documented_hold(member: UUID, number: int = 1) -> Hold:
     """What the member waits for: a copy is on its way."""
     return Hold(
-        id=demo_id(Kind.HOLD, 1),
+        id=demo_id(Kind.HOLD, number),
         user_id=member,
         book_id=BOOK,
         pickup_branch_id=CENTRAL,

@@ -6,6 +6,7 @@ pattern's lengths passes them by, and rules between parameters stand in descript
 """
 
 import os
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -17,9 +18,11 @@ from schemathesis import Case, HookContext, SerializationContext
 from schemathesis.transport.serialization import serialize_binary
 
 REACH = 10_000
+# A rule for all the changes that are made to rules.
+OTHER_RULE = "019b8d2b-8c00-7010-8000-000000000002"
 # The ids and natural keys of the caller and of its credential, without which the run would end,
 # and of the rule without which nobody would be lent anything.
-OWN = frozenset(os.environ.get("OWN_KEYS", "").split())
+OWN = frozenset(os.environ.get("OWN_KEYS", "").split()) | {OTHER_RULE}
 ITEM_MAPPINGS = ["952:branch=b,barcode=p", "852:branch=b;952:branch=b,barcode=p,shelf_mark=o"]
 # What the demo has; of borrowers, those who are not the run itself.
 BORROWERS = ["card:20001", "card:20002"]
@@ -27,8 +30,18 @@ KNOWN = {"book": "isbn:9780441478125", "branch": "code:central", "pickup_branch"
 # Little enough for something to be outstanding after it.
 AMOUNT = "0.10"
 FIRST_BARCODE, COPIES = 30_001, 400
+CENTRAL = "019b8d2b-8c00-7002-8000-000000000001"
+EVENT = "019b8d2b-8c00-7011-8000-000000000001"
+# A loan and a hold that are there until the end, where others have ended by then, or were lent too
+# short a time ago.
+LASTING = {
+    ("POST", "/api/loans/{loan_id}/renewals"): {"loan_id": "019b8d2b-8c00-7012-8000-000000000002"},
+    ("PATCH", "/api/holds/{hold_id}"): {"hold_id": "019b8d2b-8c00-7013-8000-000000000002"},
+}
 TIME_ZONES = sorted(available_timezones())
 fresh = count(1)
+# Every other request that changes something is about what is there.
+turns = count()
 
 
 def isbn_13(body: int) -> str:
@@ -96,6 +109,8 @@ def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
         query["cursor"] = "start"
         for other in ("page", "sort", "q"):
             query.pop(other, None)
+    if "after" in query:
+        query["after"] = EVENT
     if int(query.get("page", 1)) * int(query.get("per_page", 20)) > REACH:
         del query["page"]
     if query.get("items") not in ITEM_MAPPINGS:
@@ -112,14 +127,25 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     What the examples of properties make passes `map_case` by, so that the desk is led to here.
     """
     del context, kwargs
+    for name, value in case.path_parameters.items():
+        if value in {None, "None"}:
+            # A link found null where an id may stand.
+            case.path_parameters[name] = str(uuid4())
     if case.method.upper() in {"GET", "HEAD", "OPTIONS"}:
         return
+    number, guessed = divmod(next(turns), 2)
+    if not guessed:
+        case.path_parameters.update(LASTING.get((case.method.upper(), case.operation.path), {}))
     is_valid = case.meta is None or not case.meta.generation.mode.is_negative
     if is_valid and isinstance(case.body, dict):
-        bring_to_the_desk(case.body)
+        # Nobody guesses what a decision is signed with.
+        case.body.pop("plan_token", None)
+        if not guessed:
+            bring_to_the_desk(case.body, number)
     for name, value in case.path_parameters.items():
         if str(value).lower() in OWN:
-            case.path_parameters[name] = str(uuid4())
+            changes_rule = name == "policy_id" and case.method.upper() != "DELETE"
+            case.path_parameters[name] = OTHER_RULE if changes_rule else str(uuid4())
 
 
 def mend(body: dict[str, Any]) -> None:
@@ -128,10 +154,11 @@ def mend(body: dict[str, Any]) -> None:
         body["time_zone"] = "Europe/Lisbon"
     for day, spans in (body.get("opening_hours") or {}).items():
         body["opening_hours"][day] = spans and in_order(spans)
-    if "period_unit" in body:
-        is_date = body["period_unit"] == "fixed_date"
-        body["period_length"] = None if is_date else body.get("period_length") or 28
-        body["period_date"] = (body.get("period_date") or "2027-03-31") if is_date else None
+    mend_period(body)
+    if body.get("due_at"):
+        body["due_at"] = (datetime.now(UTC) + timedelta(days=28)).isoformat(timespec="seconds")
+    if body.get("branch_id"):
+        body["branch_id"] = CENTRAL
     if "code" in body:
         body["code"] = f"{body['code'][:50]}-{next(fresh)}"
     if body.get("barcode"):
@@ -145,13 +172,19 @@ def mend(body: dict[str, Any]) -> None:
         body["isbns"] = [isbn_13(500_000_000 + next(fresh)) for _ in body["isbns"]]
 
 
-def bring_to_the_desk(body: dict[str, Any]) -> None:
-    """Let every other body name things that are there, so that it gets as far as the desk."""
-    # Nobody guesses what a decision is signed with.
-    body.pop("plan_token", None)
-    number, guessed = divmod(next(fresh), 2)
-    if guessed:
-        return
+def mend_period(body: dict[str, Any]) -> None:
+    """Give the period of a rule what its unit needs, and nothing else."""
+    if "period_unit" in body:
+        is_date = body["period_unit"] == "fixed_date"
+        body["period_length"] = None if is_date else body.get("period_length") or 28
+        body["period_date"] = (body.get("period_date") or "2027-03-31") if is_date else None
+    else:
+        body.pop("period_length", None)
+        body.pop("period_date", None)
+
+
+def bring_to_the_desk(body: dict[str, Any], number: int) -> None:
+    """Let a body name things that are there, so that it gets as far as the desk."""
     known = {
         "user": BORROWERS[number % len(BORROWERS)],
         "copy": f"barcode:{FIRST_BARCODE + number % COPIES}",
