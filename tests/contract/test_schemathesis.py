@@ -95,7 +95,7 @@ def test_the_service_keeps_to_its_contract(base_url: str, engine: Engine, config
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=6000 if LONG else 1800,
+        timeout=12_000 if LONG else 1800,
         check=False,
     )
 
