@@ -107,7 +107,8 @@ class Settings(BaseSettings):
     env: Literal["development", "staging", "production", "sandbox"] = Field(
         default="development",
         description="The kind of deployment. Development and sandbox make what is missing; "
-        "staging and production refuse to start without it.",
+        "staging and production refuse to start without it. In a sandbox the clock of the desk "
+        "can be moved.",
     )
     instance: AbsolutePath = Field(
         default=Path("instance"),

@@ -17,7 +17,7 @@ from circdesk.circulation.models import Loan
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.events.log import EventQuery, list_events
 from circdesk.events.models import Event
-from circdesk.events.recording import forget_whose, record_event
+from circdesk.events.recording import describe_event, forget_whose, record_events
 from circdesk.visits import Caller, Visit, visiting
 from tests.people import LIBRARIAN_ID, MEMBER_ID
 
@@ -42,7 +42,10 @@ EVERYTHING: EventQuery = {
 
 def tell(session: Session, kind: str = "loan.renew", **more: Any) -> UUID:
     values: JSON = {"now": NOW, "data": {}, "user_id": MEMBER_ID} | more
-    return record_event(session, kind, "loan", values.pop("subject_id", SUBJECT), **values)
+    event = describe_event(kind, "loan", values.pop("subject_id", SUBJECT), **values)
+    record_events(session, [event])
+    event_id: UUID = event["id"]
+    return event_id
 
 
 def told(sessions: Sessions, **filters: Any) -> list[UUID]:

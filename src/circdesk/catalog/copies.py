@@ -25,7 +25,7 @@ from circdesk.circulation.models import Hold, Loan
 from circdesk.circulation.time import now as desk_now
 from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
-from circdesk.events.recording import record_event
+from circdesk.events.recording import describe_event, record_events
 
 JSON = dict[str, Any]
 
@@ -155,14 +155,15 @@ def _set_status(session: Session, copy: Copy, status: str) -> None:
     before, copy.status = copy.status, status
     if before not in (None, status):
         # Whatever the desk did before can only be taken back as long as this is not so.
-        copy.event_id = record_event(
-            session,
+        event = describe_event(
             "copy.status_change",
             "copy",
             copy.id,
             now=desk_now(session),
             data={"copy_id": str(copy.id), "copy_status": [before, status]},
         )
+        record_events(session, [event])
+        copy.event_id = event["id"]
 
 
 def _raise_if_taken(session: Session, copy: Copy, barcode: str | None) -> None:

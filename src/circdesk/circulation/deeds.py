@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from circdesk.catalog.copy_states import raise_if_refused
 from circdesk.catalog.models import Copy
 from circdesk.circulation.models import Block, Fee, Hold, Loan
-from circdesk.events.models import Event
-from circdesk.visits import find_actor
+from circdesk.events.recording import describe_event, record_events
 
 JSON = dict[str, Any]
 Row = Copy | Loan | Hold | Fee
@@ -23,8 +21,6 @@ Subject = Row | Block
 
 # How long an action can be taken back.
 UNDO_WINDOW = timedelta(minutes=30)
-
-_INSERT = insert(cast("Table", Event.__table__))
 
 
 class Deed:
@@ -88,27 +84,23 @@ class Deed:
             "deadline": self.undo_until,
         }
 
-    def as_event(self, subject: Subject, *, undoes: UUID | None = None) -> JSON:
+    def as_event(self, subject: Subject) -> JSON:
         """The columns of the event; the rows must have been flushed, for new ones have ids then."""
-        actor_type, actor_id = find_actor()
         images = [
             {"table": image["table"], "id": str(image["row"].id), "before": image["before"]}
             for image in self._images
         ]
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "subject_type": _NOUNS[subject.__tablename__],
-            "subject_id": subject.id,
-            "actor_type": actor_type,
-            "actor_id": actor_id,
-            "user_id": self.user_id,
-            "data": self.data,
-            "occurred_at": self.now,
-            "undo": images if self.undo_until else None,
-            "undo_until": self.undo_until,
-            "undoes_id": undoes,
-        }
+        return describe_event(
+            self.kind,
+            _NOUNS[subject.__tablename__],
+            subject.id,
+            now=self.now,
+            data=self.data,
+            event_id=self.id,
+            user_id=self.user_id,
+            undo=images if self.undo_until else None,
+            undo_until=self.undo_until,
+        )
 
 
 _NOUNS = {"copies": "copy", "loans": "loan", "holds": "hold", "fees": "fee", "blocks": "block"}
@@ -117,7 +109,7 @@ _NOUNS = {"copies": "copy", "loans": "loan", "holds": "hold", "fees": "fee", "bl
 def record_deeds(session: Session, deeds: Sequence[tuple[Deed, Subject]]) -> None:
     """Store what the deeds did and the event of each, in as few statements as there can be."""
     session.flush()
-    session.execute(_INSERT, [deed.as_event(subject) for deed, subject in deeds])
+    record_events(session, [deed.as_event(subject) for deed, subject in deeds])
 
 
 def plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.contract.schemas import parse_date_time
 from circdesk.db.unit_of_work import sessions_of, unit_of_work_before
-from circdesk.events.recording import record_event
+from circdesk.events.recording import describe_event, record_events
 
 JSON = dict[str, Any]
 
@@ -78,7 +78,8 @@ def _move(session: Session, move: JSON) -> timedelta:
     ahead = timedelta(seconds=row.offset_seconds)
     seconds = row.offset_seconds - before
     now = clock.now() + ahead
-    record_event(session, "clock.move", "clock", None, now=now, data={"seconds": seconds})
+    event = describe_event("clock.move", "clock", None, now=now, data={"seconds": seconds})
+    record_events(session, [event])
     record(session, "clock.move", "clock", seconds=seconds)
     return ahead
 

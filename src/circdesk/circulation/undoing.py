@@ -31,7 +31,7 @@ from circdesk.circulation.undo_obstacles import (
 from circdesk.db.base import UtcDateTime
 from circdesk.events.log import read_event, unknown_event
 from circdesk.events.models import Event
-from circdesk.events.recording import record_event
+from circdesk.events.recording import describe_event, record_events
 from circdesk.visits import current_caller
 
 JSON = dict[str, Any]
@@ -199,8 +199,7 @@ def _revive(row: Row, name: str, value: Any) -> Any:
 
 
 def _write_down(session: Session, deed: Deed, event: Event) -> None:
-    record_event(
-        session,
+    reversal = describe_event(
         deed.kind,
         event.subject_type,
         event.subject_id,
@@ -210,4 +209,5 @@ def _write_down(session: Session, deed: Deed, event: Event) -> None:
         user_id=event.user_id,
         undoes_id=event.id,
     )
+    record_events(session, [reversal])
     record(session, "event.reverse", "event", event.id, kind=event.kind)

@@ -1,5 +1,6 @@
-"""How an event is written, where no deed writes it, and how whose it was is forgotten."""
+"""How an event is written, and how whose it was is forgotten."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -16,8 +17,7 @@ JSON = dict[str, Any]
 _INSERT = insert(cast("Table", Event.__table__))
 
 
-def record_event(
-    session: Session,
+def describe_event(
     kind: str,
     subject_type: str,
     subject_id: UUID | None,
@@ -26,12 +26,13 @@ def record_event(
     data: JSON,
     event_id: UUID | None = None,
     user_id: UUID | None = None,
+    undo: list[JSON] | None = None,
+    undo_until: datetime | None = None,
     undoes_id: UUID | None = None,
-) -> UUID:
-    """Write an event that cannot be taken back, in the transaction of what it tells; its id.
+) -> JSON:
+    """The columns of an event by the one who acts now.
 
     Args:
-        session: The session of a writing unit of work.
         kind: What happened, as `noun.verb`.
         subject_type: copy, loan, hold, fee, block or clock.
         subject_id: What it happened to; None for the clock.
@@ -39,12 +40,13 @@ def record_event(
         data: More about it: JSON of ids, codes and numbers, and never who somebody is.
         event_id: Its id, where the rows that it changes have it already.
         user_id: Whose loan, hold or fee it is.
+        undo: How the rows were that it changed, where it can be taken back.
+        undo_until: Until when it can be.
         undoes_id: The event that it took back.
     """
-    event_id = event_id or uuid7()
     actor_type, actor_id = find_actor()
-    values = {
-        "id": event_id,
+    return {
+        "id": event_id or uuid7(),
         "kind": kind,
         "subject_type": subject_type,
         "subject_id": subject_id,
@@ -53,12 +55,15 @@ def record_event(
         "user_id": user_id,
         "data": data,
         "occurred_at": now,
-        "undo": None,
-        "undo_until": None,
+        "undo": undo,
+        "undo_until": undo_until,
         "undoes_id": undoes_id,
     }
-    session.execute(_INSERT, values)
-    return event_id
+
+
+def record_events(session: Session, events: Sequence[JSON]) -> None:
+    """Write events in the transaction of what they tell."""
+    session.execute(_INSERT, events)
 
 
 def forget_whose(*which: ColumnElement[bool]) -> Update:
