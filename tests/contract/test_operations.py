@@ -4,13 +4,8 @@ from typing import Any
 
 import pytest
 
-from circdesk.contract.documents import ContractError
-from circdesk.contract.operations import (
-    Operation,
-    argument_name,
-    compile_operation,
-    find_operations,
-)
+from circdesk.contract.documents import ContractError, find_operations
+from circdesk.contract.operations import Operation, argument_name, compile_operation
 from circdesk.contract.parameters import Faults
 from circdesk.contract.schemas import Schemas
 
@@ -164,6 +159,21 @@ class TestCompileOperation:
         faults: Faults = []
         operation.responses[200].headers.read_headers({}, faults)
         assert [fault["pointer"] for fault in faults] == ["/Link"]
+
+    def test_what_is_for_the_edge_is_no_argument_of_the_handler(self) -> None:
+        document = deepcopy(DOCUMENT)
+        key = {"x-edge": True, "schema": {"type": "string"}}
+        document["paths"]["/loans/{loan_id}"]["put"]["parameters"] = [
+            {"name": "Idempotency-Key", "in": "header", **key},
+            {"name": "idempotency_key", "in": "query", **key},
+        ]
+        operation = compile_operation(document, "/loans/{loan_id}", "put", Schemas(document))
+
+        assert operation.edge == {"idempotency_key"}
+        assert operation.arguments == {"loan_id", "sort", "body"}
+        for query, headers in ((b"idempotency_key=a", {}), (b"", {b"idempotency-key": b"a"})):
+            arguments = operation.read_parameters({"loan_id": "1"}, query, headers, [])
+            assert arguments["idempotency_key"] == "a"
 
     def test_a_body_is_an_argument(self) -> None:
         assert compile_one("put").arguments == {"loan_id", "sort", "body"}

@@ -11,9 +11,15 @@ from openapi_spec_validator.validation.exceptions import (
     OpenAPIValidationError,
 )
 
-from circdesk.contract.documents import Bundle, ContractError, load_bundle
+from circdesk.contract.documents import (
+    METHODS,
+    Bundle,
+    ContractError,
+    find_operations,
+    load_bundle,
+)
 from circdesk.contract.handlers import find_handlers, handler_arguments
-from circdesk.contract.operations import METHODS, Operation, compile_operation, find_operations
+from circdesk.contract.operations import Operation, compile_operation
 from circdesk.contract.schemas import Schemas, json_pointer
 
 JSON = dict[str, Any]

@@ -16,7 +16,11 @@ import yaml
 from yaml.error import MarkedYAMLError
 from yaml.reader import ReaderError
 
+from circdesk.contract.traits import apply_traits
+
 JSON = dict[str, Any]
+
+METHODS = ("get", "put", "post", "delete", "patch")
 
 
 class ContractError(Exception):
@@ -92,6 +96,7 @@ class _Bundler:
                 if name in named:
                     raise ContractError(f"{self._show(file)}: a second component named {name!r}")
                 named[name] = self._rewrite(node, file)
+        apply_traits(document, [*find_operations(document)])
         for reference in _references(document):
             try:
                 resolve(document, {"$ref": reference})
@@ -149,6 +154,14 @@ class _Bundler:
 
     def _show(self, file: Path) -> str:
         return f"{self.root.name}/{file.relative_to(self.root)}"
+
+
+def find_operations(document: JSON) -> Iterator[tuple[str, str, JSON]]:
+    """Path, method and operation object of every operation, in the contract's order."""
+    for path, item in _mapping(document.get("paths")).items():
+        for method in METHODS:
+            if method in _mapping(item):
+                yield path, method, item[method]
 
 
 def resolve(document: JSON, node: JSON) -> JSON:

@@ -56,6 +56,8 @@ class Call:
     arguments: dict[str, Any] = field(repr=False)
     visit: Any
     media_type: str | None = None
+    # Arguments for the edge, which no handler takes, such as the key of a repeatable request.
+    edge: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def operation(self) -> Operation | None:
@@ -179,7 +181,8 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
             count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
             message = f"The request has {count}."
             raise requests.InvalidRequest(message, details=faults[:_MOST_FAULTS])
-        return Call(operation, arguments, visit, media_type)
+        edge = {name: arguments.pop(name, None) for name in operation.edge}
+        return Call(operation, arguments, visit, media_type, edge)
 
     async def _read_body(
         self, body: Body, media_type: str, headers: RawHeaders, receive: Receive

@@ -1,6 +1,6 @@
 """Operations, compiled once from the contract: what each takes, checks, and may answer."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from circdesk.contract.schemas import PARSERS, Check, Schemas
 
 JSON = dict[str, Any]
 
-METHODS = ("get", "put", "post", "delete", "patch")
 # What the edge adds to every answer after the check.
 EDGE_HEADERS = frozenset(("x-request-id", "x-content-type-options", "set-cookie"))
 # In a merge patch, a member that was not sent means that it stays as it is (RFC 7396).
@@ -67,6 +66,8 @@ class Operation:
             do; the contract marks it with `x-lenient`.
         safe: Whether it only reads, as GET does (RFC 9110, 9.2.1), and a POST that the contract
             marks with `x-safe`.
+        edge: The names of those arguments that are for the edge and not for the handler; the
+            contract marks their parameters with `x-edge`.
     """
 
     operation_id: str
@@ -83,11 +84,12 @@ class Operation:
     produces: frozenset[str]
     lenient: bool
     safe: bool
+    edge: frozenset[str]
 
     @property
     def arguments(self) -> frozenset[str]:
         """The names of the arguments that the handler is called with."""
-        return frozenset(self._argument_names())
+        return frozenset(self._argument_names()) - self.edge
 
     def _argument_names(self) -> list[str]:
         headers = [argument_name(name) for name in self.headers.names]
@@ -106,21 +108,15 @@ class Operation:
         arguments |= self.query.read(split_query(query, faults) if query else {}, faults)
         if self.headers.names:
             found = self.headers.read_headers(headers, faults)
-            arguments |= {argument_name(name): value for name, value in found.items()}
+            named = {argument_name(name): value for name, value in found.items()}
+            # What can be sent in either place was not sent in this one where it is None here.
+            arguments |= {n: v for n, v in named.items() if v is not None or n not in arguments}
         return arguments
 
 
 def argument_name(header: str) -> str:
     """The Python name of a header: `Idempotency-Key` becomes `idempotency_key`."""
     return header.lower().replace("-", "_")
-
-
-def find_operations(document: JSON) -> Iterator[tuple[str, str, JSON]]:
-    """Path, method and operation object of every operation, in the contract's order."""
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield path, method, item[method]
 
 
 def compile_operation(document: JSON, path: str, method: str, schemas: Schemas) -> Operation:
@@ -155,9 +151,11 @@ def compile_operation(document: JSON, path: str, method: str, schemas: Schemas) 
         produces=frozenset(media for answer in successes.values() for media in answer.checks),
         lenient=node.get("x-lenient", False),
         safe=method == "get" or node.get("x-safe", False),
+        edge=frozenset(argument_name(p["name"]) for p in parameters if p.get("x-edge", False)),
     )
     names = operation._argument_names()  # noqa: SLF001  Only the check here needs them all.
-    if twins := sorted({name for name in names if names.count(name) > 1}):
+    twins = sorted({name for name in names if names.count(name) > 1} - operation.edge)
+    if twins:
         raise ContractError(f"more than one parameter or body becomes the argument {twins}")
     return operation
 

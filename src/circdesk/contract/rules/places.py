@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from circdesk.contract.operations import find_operations
+from circdesk.contract.documents import find_operations
 
 JSON = dict[str, Any]
 

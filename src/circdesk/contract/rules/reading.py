@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from circdesk.contract.documents import resolve
-from circdesk.contract.operations import find_operations
+from circdesk.contract.documents import find_operations, resolve
 from circdesk.contract.rules.places import (
     Located,
     find_headers,
