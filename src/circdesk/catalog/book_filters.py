@@ -18,7 +18,7 @@ from circdesk.catalog.models import (
     Copy,
     Subject,
 )
-from circdesk.catalog.search import TextQuery, parse
+from circdesk.catalog.text_queries import TextQuery, parse
 from circdesk.db.pagination import PageQuery
 from circdesk.db.text import sort_key
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from circdesk.catalog import book_rows, search
 from circdesk.catalog.book_filters import BookQuery, Condition, conditions, text_query
 from circdesk.catalog.models import Author, Book, BookAuthor
-from circdesk.catalog.search import TextQuery
+from circdesk.catalog.text_queries import TextQuery
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
 
