@@ -19,7 +19,7 @@ from tests.faults import launcher
 
 ROOT = Path(__file__).parents[2]
 # A slow machine under load starts a process in some seconds; a start that hangs must fail.
-PATIENCE = 120
+PATIENCE = 60
 
 
 @dataclass(frozen=True)
