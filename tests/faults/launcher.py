@@ -12,9 +12,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 from unittest.mock import patch
 
 from circdesk import cli, clock
@@ -52,7 +52,10 @@ def _run(place: str, variables: dict[str, str], port: int | None) -> NoReturn:
         os.dup2(os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), sys.stderr.fileno())
         Path(f"{PID}.new").write_text(str(os.getpid()))
         Path(f"{PID}.new").replace(PID)
-        with patch("circdesk.clock.now", _moved(clock.now)):
+        with (
+            patch("circdesk.clock.now", _moved(clock.now)),
+            patch("jwt.api_jwt.datetime", _MovedDatetime),
+        ):
             if port is None:
                 cli.worker()
             else:
@@ -72,6 +75,14 @@ def _moved(now: Callable[[], datetime]) -> Callable[[], datetime]:
         return now() + timedelta(seconds=wrong)
 
     return moved
+
+
+class _MovedDatetime(datetime):
+    """What PyJWT asks for the time, which is that of the same machine."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(clock.now().timestamp(), tz)
 
 
 if __name__ == "__main__":
