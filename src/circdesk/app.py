@@ -75,6 +75,8 @@ def create_app(settings: Settings) -> ContractApp:
         at_end=close,
         threads=settings.threads,
         timeout=settings.body_timeout_seconds,
+        # As long as two requests before it that run into their own deadline.
+        patience=2 * settings.database_timeout_seconds,
     )
     add_error_handlers(app.app)
     app.app.extensions |= _contract_bodies(contract, settings.public_url)

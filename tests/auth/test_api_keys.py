@@ -332,6 +332,32 @@ class TestRevokeApiKey:
         assert member.get(f"/api/api-keys/{key['id']}").status_code == 404
         assert audited(sessions)[1:] == [("api_key.revoke", "success", MEMBER_ID, key["id"], {})]
 
+    def test_who_has_its_secret_is_told_for_a_month(
+        self,
+        member: httpx.Client,
+        client: httpx.Client,
+        problem: Expected,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        key = make(member)
+        assert member.delete(f"/api/api-keys/{key['id']}").status_code == 204
+
+        for credential in (
+            {"headers": {"X-API-Key": key["secret"]}},
+            {"auth": (key["id"], key["secret"])},
+        ):
+            response = client.get("/api/posts", **credential)
+            assert response.status_code == 401
+            assert response.json() == problem(
+                response, "credentials_revoked", "The API key was revoked."
+            )
+        other = client.get("/api/posts", headers={"X-API-Key": f"{key['secret'][:-1]}"})
+        assert other.json()["code"] == "credentials_invalid"
+        later = clock.now() + timedelta(days=31)
+        monkeypatch.setattr(clock, "now", lambda: later)
+        response = client.get("/api/posts", headers={"X-API-Key": key["secret"]})
+        assert response.json()["code"] == "credentials_invalid"
+
     def test_an_unknown_id_is_not_found(self, member: httpx.Client, problem: Expected) -> None:
         response = member.delete(f"/api/api-keys/{UNKNOWN}")
 

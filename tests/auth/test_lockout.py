@@ -120,6 +120,19 @@ class TestPair:
 
         assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]
 
+    def test_a_clock_that_is_set_back_locks_nobody_out(self, door: Door, hand: Clock) -> None:
+        door.fail(5)
+        assert door.wait() == 1
+        hand.pass_by(days=-1)
+        assert door.wait() == 0
+        door.fail()
+        assert door.wait() == 2
+
+    def test_a_clock_that_is_a_little_behind_waits_as_long(self, door: Door, hand: Clock) -> None:
+        door.fail(5)
+        hand.pass_by(seconds=-30)
+        assert door.wait() == 31
+
     def test_too_early_an_attempt_does_not_count(self, door: Door, hand: Clock) -> None:
         door.fail(5)
         for _ in range(20):

@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session
 
 from circdesk import clock
 from circdesk.auth.models import Revocation
-from circdesk.auth.revocations import last_expiry, live_revocations, revoke
+from circdesk.auth.revocations import (
+    ended_key,
+    is_revoked,
+    last_expiry,
+    live_revocations,
+    revoke,
+)
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 
 
@@ -38,6 +44,17 @@ def test_a_revocation_can_be_repeated(session: Session) -> None:
     revoke(session, "a token", expires_at)
 
     assert session.scalars(select(Revocation.expires_at)).one() == expires_at
+
+
+def test_keys_that_have_ended_are_known_and_no_part_of_what_tokens_are_held_against(
+    session: Session,
+) -> None:
+    revoke(session, ended_key("a hash"))
+    revoke(session, "api-key: a token")
+
+    assert is_revoked(session, ended_key("a hash"))
+    assert not is_revoked(session, ended_key("another hash"))
+    assert live_revocations(session) == {"api-key: a token"}
 
 
 def test_what_is_over_is_deleted_by_the_next_one(

@@ -96,6 +96,7 @@ def app(
         at_end=lambda: ended.append("end"),
         threads=1,
         timeout=10,
+        patience=10,
     )
     app.assemble()
     assert contract.document == before

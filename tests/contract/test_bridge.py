@@ -56,7 +56,7 @@ class Outer:
     def __init__(
         self, wsgi_app: WsgiApp, *, timeout: float = SECONDS, body: bytes | None = b""
     ) -> None:
-        self.bridge = Bridge(wsgi_app, threads=1, timeout=timeout)
+        self.bridge = Bridge(wsgi_app, threads=1, timeout=timeout, patience=SECONDS)
         self.body = body
         self.error: BaseException | None = None
         self.ended = threading.Event()
@@ -394,7 +394,7 @@ class TestLoad:
             async def send(message: Message) -> None:
                 sent.append(message)
 
-            bridge = Bridge(app, threads=2, timeout=SECONDS)
+            bridge = Bridge(app, threads=2, timeout=SECONDS, patience=SECONDS)
             tasks = [asyncio.ensure_future(bridge(scope(), never_receive, send)) for _ in range(34)]
             await asyncio.sleep(0)
             with pytest.raises(Overloaded) as caught:
@@ -413,6 +413,36 @@ class TestLoad:
             35,
         )
 
+    def test_who_waits_too_long_is_turned_away_and_never_run(self) -> None:
+        go, runs = threading.Event(), list[int]()
+
+        def app(_environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            runs.append(1)
+            assert go.wait(SECONDS)
+            start_response("200 OK", [("Content-Length", "0")])
+            return []
+
+        async def run() -> tuple[Overloaded, list[str]]:
+            sent: list[str] = []
+
+            async def send(message: Message) -> None:
+                sent.append(message["type"])
+
+            bridge = Bridge(app, threads=1, timeout=SECONDS, patience=0.05)
+            first = asyncio.ensure_future(bridge(scope(), never_receive, send))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded) as caught:
+                await bridge(scope(), never_receive, send)
+            # Who runs already may take longer than that.
+            go.set()
+            await first
+            bridge.close()
+            return caught.value, sent
+
+        problem, sent = asyncio.run(run())
+        assert (problem.headers, runs) == ({"Retry-After": "1"}, [1])
+        assert sent == ["http.response.start", "http.response.body"]
+
     @pytest.mark.parametrize("end", ["cancel", "close"])
     def test_a_thread_that_waits_for_its_peer_is_freed(self, end: str) -> None:
         waits, errors = threading.Event(), list[BaseException]()
@@ -429,7 +459,7 @@ class TestLoad:
         async def run() -> None:
             async def send(_message: Message) -> None: ...
 
-            bridge = Bridge(app, threads=1, timeout=60)
+            bridge = Bridge(app, threads=1, timeout=60, patience=SECONDS)
             task = asyncio.ensure_future(bridge(scope(**{BODY: None}), never_receive, send))
             await asyncio.to_thread(waits.wait, SECONDS)
             if end == "cancel":
@@ -454,7 +484,7 @@ class TestEnviron:
 
         async def send(_message: Message) -> None: ...
 
-        bridge = Bridge(app, threads=1, timeout=SECONDS)
+        bridge = Bridge(app, threads=1, timeout=SECONDS, patience=SECONDS)
         asyncio.run(bridge(scope(**more), never_receive, send))
         bridge.close()
         return seen[0]

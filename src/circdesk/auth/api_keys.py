@@ -15,9 +15,11 @@ from circdesk.auth.models import ApiKey
 from circdesk.auth.problems import (
     CredentialsExpired,
     CredentialsInvalid,
+    CredentialsRevoked,
     challenge,
     scope_missing,
 )
+from circdesk.auth.revocations import ended_key, is_revoked, revoke
 from circdesk.auth.scopes import granted, raise_if_beyond
 from circdesk.auth.secrets import hash_secret, new_secret
 from circdesk.contract.problems import Problem, fault
@@ -33,6 +35,8 @@ VISIBLE = 12
 
 _MOST = 100
 _LONGEST = timedelta(days=366)
+# For so long a script whose key was taken back is told so, instead of that there is no such key.
+_REVOKED_IS_KNOWN = timedelta(days=30)
 
 
 class TooManyApiKeys(Problem):
@@ -102,8 +106,9 @@ def patch_api_key(session: Session, key_id: UUID, changes: JSON) -> JSON:
 
 def revoke_api_key(session: Session, key_id: UUID) -> None:
     """End a key. Raises NotFound."""
-    session.delete(_find(session, key_id))
-    forget_after_commit(session)
+    key = _find(session, key_id)
+    session.delete(key)
+    _remember_end(session, key.secret_hash, key.previous_hash)
     record(session, "api_key.revoke", "api_key", key_id)
 
 
@@ -117,11 +122,11 @@ def rotate_api_key(session: Session, key_id: UUID, overlap_seconds: int) -> JSON
     key = _find(session, key_id)
     _raise_if_stronger(key)
     overlap = timedelta(seconds=overlap_seconds)
+    _remember_end(session, key.previous_hash, None if overlap else key.secret_hash)
     key.previous_hash = key.secret_hash if overlap else None
     key.previous_expires_at = clock.now() + overlap if overlap else None
     secret = _renew_secret(key)
     session.flush()
-    forget_after_commit(session)
     record(session, "api_key.rotate", "api_key", key_id, overlap_seconds=overlap_seconds)
     return present(key) | {"secret": secret}
 
@@ -147,12 +152,15 @@ def find_by_secret(session: Session, secret: str, *, basic: bool = False) -> Cal
 
     Raises:
         CredentialsInvalid: There is no such key, or its owner may not sign in.
+        CredentialsRevoked: There was one, which only those can tell who have its secret.
         CredentialsExpired: The key was good once, or its secret was before a rotation.
     """
     hashed = hash_secret(secret)
     found = select(ApiKey).where(or_(ApiKey.secret_hash == hashed, ApiKey.previous_hash == hashed))
     key = session.scalars(found.options(joinedload(ApiKey.user))).one_or_none()
     offer = challenge(["Basic" if basic else "ApiKey"], basic=basic)
+    if key is None and is_revoked(session, ended_key(hashed)):
+        raise CredentialsRevoked("The API key was revoked.", headers=offer)
     if key is None or key.user.status != "active":
         raise CredentialsInvalid("The API key is not valid.", headers=offer)
     old = hashed == key.previous_hash
@@ -192,6 +200,16 @@ def _renew_secret(key: ApiKey) -> str:
     secret = new_secret(SECRET_PREFIX)
     key.prefix, key.secret_hash = secret[:VISIBLE], hash_secret(secret)
     return secret
+
+
+def _remember_end(session: Session, *hashes: str | None) -> None:
+    """Let those who have these secrets be told that they were taken back, and forget who they are.
+
+    A rotation without overlap takes the old secret back as well.
+    """
+    forget_after_commit(session)
+    for secret_hash in filter(None, hashes):
+        revoke(session, ended_key(secret_hash), clock.now() + _REVOKED_IS_KNOWN)
 
 
 def _raise_if_impossible(expires_at: datetime | None) -> None:

@@ -33,6 +33,8 @@ _NOBODY = UUID(int=0)
 
 # Without a failure for so long, what was counted counts no more.
 _FADES_AFTER = timedelta(hours=1)
+# By more than this the clocks of two processes never differ.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 class TooManyAttempts(Problem):
@@ -180,10 +182,11 @@ def _lock(session: Session, subjects: Sequence[str], now: datetime) -> Sequence[
 
 def _raise_if_too_early(failure: SignInFailure, limit: _Limit, now: datetime) -> None:
     wait = limit.wait(failure.count)
-    left = (failure.last_failed_at + wait - now).total_seconds()
-    # Another process, whose clock is ahead, may have counted a moment ago what is still free.
-    if wait and left > 0:
-        seconds = math.ceil(left)
+    ahead = failure.last_failed_at - now
+    # Another process, whose clock is ahead, may have counted a moment ago what is still free. What
+    # is further ahead was counted before the clock was set back, and would lock out until then.
+    if wait and -wait < ahead <= _CLOCKS_DIFFER:
+        seconds = math.ceil((wait + ahead).total_seconds())
         raise TooManyAttempts(
             f"Wait {seconds} s before the next attempt.",
             headers={"Retry-After": str(seconds)},

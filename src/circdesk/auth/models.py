@@ -166,7 +166,10 @@ class SigningKey(Identified, Base):
 
 
 class Revocation(Base):
-    """The id of a token, grant or client whose access tokens are refused until they expire."""
+    """The id of a token, grant or client whose access tokens are refused until they expire.
+
+    Or the hash of an API key's secret that was taken back, for as long as that is told.
+    """
 
     __tablename__ = "revocations"
 

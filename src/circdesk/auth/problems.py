@@ -55,7 +55,7 @@ class CredentialsRevoked(Problem):
     code = "credentials_revoked"
     status = 401
     title = "The credential was revoked."
-    advice = "Authorize the client again, or sign in again."
+    advice = "Authorize the client again, sign in again, or make a new API key."
 
 
 class ScopeMissing(Problem):

@@ -19,6 +19,7 @@ from circdesk.auth.models import Revocation
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=10)
 # Clocks differ, and a request that has begun may yet sign a token.
 _MARGIN = timedelta(minutes=1)
+_ENDED_KEY = "api_key:"
 
 
 def last_expiry() -> datetime:
@@ -50,9 +51,21 @@ def revoke(session: Session, subject: UUID | str, expires_at: datetime | None = 
 
 def live_revocations(session: Session) -> frozenset[str]:
     """The subjects whose access tokens are refused now."""
-    return frozenset(
-        session.scalars(select(Revocation.subject).where(Revocation.expires_at > clock.now()))
-    )
+    live = select(Revocation.subject).where(Revocation.expires_at > clock.now())
+    # Keys that have ended are looked up one by one; a copy of them all would serve nobody.
+    keys = Revocation.subject.startswith(_ENDED_KEY, autoescape=True)
+    return frozenset(session.scalars(live.where(~keys)))
+
+
+def ended_key(secret_hash: str) -> str:
+    """The subject that tells of an API key that it was taken back."""
+    return f"{_ENDED_KEY}{secret_hash}"
+
+
+def is_revoked(session: Session, subject: str) -> bool:
+    """Whether this subject is refused now, by what the database says."""
+    revocation = session.get(Revocation, subject)
+    return revocation is not None and revocation.expires_at > clock.now()
 
 
 def _delete_expired(session: Session) -> None:

@@ -94,6 +94,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         at_end: Called after the last request, when the threads have ended.
         threads: Requests that run at once.
         timeout: Seconds that a piece of a streamed body may take.
+        patience: Seconds that a request may wait for a thread.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         at_end: Callable[[], None],
         threads: int,
         timeout: float,
+        patience: float,
     ) -> None:
         super().__init__(
             "circdesk",
@@ -114,7 +116,9 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
             resolver=HandlerResolver(),
         )
         self.app = RoutedFlask("circdesk", static_folder=None)
-        self._bridge = Bridge(self.app.wsgi_app, threads=threads, timeout=timeout)
+        self._bridge = Bridge(
+            self.app.wsgi_app, threads=threads, timeout=timeout, patience=patience
+        )
         self._at_end = at_end
         for page, view in pages.items():
             self.app.add_url_rule(page.path, page.name, view, methods=[page.method])

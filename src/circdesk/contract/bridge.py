@@ -35,13 +35,21 @@ class Bridge:
         wsgi_app: The WSGI application.
         threads: Requests that run at once.
         timeout: Seconds that a piece of a streamed body may take.
+        patience: Seconds that a request may wait for a thread; without an end, all that wait for
+            requests that run into their own deadlines would add up to minutes.
     """
 
     def __init__(
-        self, wsgi_app: Callable[..., Iterable[bytes]], *, threads: int, timeout: float
+        self,
+        wsgi_app: Callable[..., Iterable[bytes]],
+        *,
+        threads: int,
+        timeout: float,
+        patience: float,
     ) -> None:
         self._wsgi_app = wsgi_app
         self._timeout = timeout
+        self._patience = patience
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="circdesk")
         self._crossings: set[_Crossing] = set()
         self._most = threads * (1 + _WAITING_PER_THREAD)
@@ -50,22 +58,27 @@ class Bridge:
         """Run one request.
 
         Raises:
-            Overloaded: Too many requests wait already; nothing was sent.
+            Overloaded: Too many requests wait already, or this one has for too long; nothing was
+                sent.
             StreamBroken: The application failed after its answer had begun.
             TimeoutError: The peer does not take a streamed answer.
         """
         if len(self._crossings) >= self._most:
-            raise Overloaded("Too many requests are waiting.", headers={"Retry-After": "1"})
+            raise _overloaded()
         loop = asyncio.get_running_loop()
         crossing = _Crossing(scope, receive, send, self._timeout, loop)
         self._crossings.add(crossing)
         run = contextvars.copy_context().run
+        work = self._pool.submit(run, crossing.run, self._wsgi_app)
+        # What runs already cannot be cancelled, and has deadlines of its own.
+        too_late = loop.call_later(self._patience, work.cancel)
         try:
-            await loop.run_in_executor(self._pool, run, crossing.run, self._wsgi_app)
+            await _end(work)
         except asyncio.CancelledError:
             crossing.abandon()
             raise
         finally:
+            too_late.cancel()
             self._crossings.discard(crossing)
         await crossing.finish()
 
@@ -74,6 +87,21 @@ class Bridge:
         for crossing in self._crossings:
             crossing.abandon()
         self._pool.shutdown()
+
+
+async def _end(work: "Future[None]") -> None:
+    """Wait for the end of the work. Raises Overloaded where its turn did not come in time."""
+    try:
+        await asyncio.wrap_future(work)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise _overloaded() from None
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("Too many requests are waiting.", headers={"Retry-After": "1"})
 
 
 class _Crossing:

@@ -311,6 +311,18 @@ class TestLeases:
         assert len([one for one in taken if one]) == 1
         assert len(taken) == 4
 
+    def test_a_clock_that_was_set_back_leaves_no_job_behind(
+        self, engine: Engine, add_job: Callable[..., UUID]
+    ) -> None:
+        queued, running = add_job(), add_job()
+        assert take(engine, running)
+        ahead = clock.now() + timedelta(days=1)
+        change(engine, queued, created_at=ahead)
+        change(engine, running, created_at=ahead, seen_at=ahead)
+
+        assert set(waiting_jobs(engine)) == {queued, running}
+        assert take(engine, running)
+
     def test_a_run_that_lost_its_job_writes_nothing_more(
         self, engine: Engine, add_job: Callable[..., UUID]
     ) -> None:

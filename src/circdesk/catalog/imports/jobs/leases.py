@@ -2,13 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Engine, Row, and_, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    and_,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import InstrumentedAttribute
 from uuid_utils import uuid7
 from uuid_utils.compat import uuid7 as new_id
 
@@ -130,11 +143,10 @@ def take(engine: Engine, job_id: UUID) -> tuple[Lease, AnyRow] | None:
     Of all that try, exactly one changes the row.
     """
     runner, now = uuid4(), clock.now()
-    silent = and_(ImportJob.state == "running", ImportJob.seen_at < now - SILENCE)
     free = and_(
         ImportJob.id == job_id,
         ImportJob.upload.is_not(None),
-        or_(ImportJob.state == "queued", silent),
+        or_(ImportJob.state == "queued", _is_silent(now)),
     )
     taken = {
         "state": "running",
@@ -153,11 +165,10 @@ def take(engine: Engine, job_id: UUID) -> tuple[Lease, AnyRow] | None:
 def waiting_jobs(engine: Engine) -> list[UUID]:
     """Jobs that nobody works on although they have waited for a while, the oldest first."""
     now = clock.now()
-    queued = and_(ImportJob.state == "queued", ImportJob.created_at < now - _WAITING)
-    silent = and_(ImportJob.state == "running", ImportJob.seen_at < now - SILENCE)
+    queued = and_(ImportJob.state == "queued", _is_beyond(ImportJob.created_at, now, _WAITING))
     query = (
         select(ImportJob.id)
-        .where(ImportJob.upload.is_not(None), or_(queued, silent))
+        .where(ImportJob.upload.is_not(None), or_(queued, _is_silent(now)))
         .order_by(ImportJob.created_at)
         .limit(_MOST_AT_ONCE)
     )
@@ -174,11 +185,7 @@ def needed_uploads(engine: Engine) -> set[str]:
 
 def give_up_in_place(engine: Engine) -> None:
     """Mark the jobs of commands that were killed; nobody else can read their files."""
-    silent = and_(
-        ImportJob.state == "running",
-        ImportJob.upload.is_(None),
-        ImportJob.seen_at < clock.now() - SILENCE,
-    )
+    silent = and_(ImportJob.upload.is_(None), _is_silent(clock.now()))
     error = "The command that ran this import was interrupted. Run it again to complete it."
     with engine.connect() as connection:
         if connection.execute(select(ImportJob.id).where(silent).limit(1)).first() is None:
@@ -186,3 +193,17 @@ def give_up_in_place(engine: Engine) -> None:
     over = {"state": "failed", "error": error, "runner": None, "finished_at": clock.now()}
     with engine.execution_options(**{WRITING: True}).begin() as connection:
         connection.execute(update(ImportJob).where(silent).values(**over))
+
+
+def _is_silent(now: datetime) -> ColumnElement[bool]:
+    return and_(ImportJob.state == "running", _is_beyond(ImportJob.seen_at, now, SILENCE))
+
+
+def _is_beyond(
+    moment: InstrumentedAttribute[Any], now: datetime, patience: timedelta
+) -> ColumnElement[bool]:
+    """Whether a moment is too long ago, or so far ahead that the clock was set back since then.
+
+    Nobody would take such a job up again before the clock has come to that moment once more.
+    """
+    return or_(moment < now - patience, moment > now + SILENCE)

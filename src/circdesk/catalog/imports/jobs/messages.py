@@ -8,12 +8,14 @@ from contextlib import closing
 from uuid import UUID
 
 import structlog
-from huey import RedisHuey, SqliteHuey
+from huey import SqliteHuey
 from huey.api import Huey
 from huey.storage import RedisStorage
+from redis import RedisError
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from circdesk.catalog.imports.jobs.redis_queue import make_redis_huey
 from circdesk.settings import Settings
 
 log = structlog.get_logger("circdesk.imports")
@@ -34,7 +36,7 @@ class ImportQueue:
     """
 
     def __init__(self, settings: Settings, run: Callable[[UUID], None] = _nothing) -> None:
-        self.huey = _make_huey(settings)
+        self.huey = _make_huey(settings, works=run is not _nothing)
 
         def run_import(job: str) -> None:
             run(UUID(job))
@@ -45,6 +47,9 @@ class ImportQueue:
         """Send the message that a job waits; whatever prevents it is logged and no harm."""
         try:
             self._task(job.hex)
+        except RedisError as error:
+            # Redis may be away for a while, and each upload would tell its whole traceback.
+            log.warning("import_message_lost", job=str(job), reason=type(error).__name__)
         except Exception:
             log.exception("import_message_lost", job=str(job))
 
@@ -79,9 +84,10 @@ def send_after_commit(session: Session, settings: Settings, job: UUID) -> None:
     event.listen(session, "after_commit", send, once=True)
 
 
-def _make_huey(settings: Settings) -> Huey:
+def _make_huey(settings: Settings, *, works: bool) -> Huey:
     options = {"results": False, "utc": True}
     if settings.redis_url is not None:
-        return RedisHuey(_NAME, url=settings.redis_url.get_secret_value(), **options)
+        url = settings.redis_url.get_secret_value()
+        return make_redis_huey(_NAME, url, works=works, **options)
     settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
     return SqliteHuey(_NAME, filename=str(settings.instance / "queue.db"), **options)
