@@ -56,7 +56,7 @@ class Collector(ThreadingHTTPServer):
 class _Receiver(BaseHTTPRequestHandler):
     server: Collector
 
-    def do_POST(self) -> None:  # noqa: N802 - the standard library's name.
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         if self.path == "/v1/traces":
             self.server.requests.append(ExportTraceServiceRequest.FromString(body))
@@ -84,9 +84,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 def attributes(span: Span) -> dict[str, Any]:
     """The attributes of a span; each is a text or a number."""
-    return {
-        item.key: item.value.string_value or item.value.int_value for item in span.attributes
-    }
+    return {item.key: item.value.string_value or item.value.int_value for item in span.attributes}
 
 
 @pytest.fixture
@@ -130,9 +128,10 @@ class TestRequests:
         assert statements
         for statement in statements:
             told = attributes(statement)
-            assert (statement.kind, statement.name) == (Span.SPAN_KIND_CLIENT, "SELECT")
+            assert statement.kind == Span.SPAN_KIND_CLIENT
+            assert statement.name in ("SELECT", "WITH")
             assert told["db.system.name"] == engine.dialect.name
-            assert told["db.query.text"].startswith("SELECT")
+            assert told["db.query.text"].startswith(statement.name)
         assert "a-word-of-mine" not in str([root, *others])
 
     def test_who_is_calling_is_looked_up_in_the_trace_and_not_told(
@@ -160,7 +159,9 @@ class TestRequests:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def fail(session: Any, *_: object, **__: object) -> None:
-            session.execute(text("SELECT of_ada FROM no_such_table WHERE a = :a"), {"a": "ada@x.yz"})
+            session.execute(
+                text("SELECT of_ada FROM no_such_table WHERE a = :a"), {"a": "ada@x.yz"}
+            )
 
         monkeypatch.setattr("circdesk.news.posts.list_posts", fail)
         root, others = traced("GET", "/api/posts")
@@ -169,7 +170,8 @@ class TestRequests:
         assert statement.status.code == ERROR
         assert "ada@x.yz" not in str([root, *others])
 
-    def test_log_lines_have_the_trace(self, settings: Settings, collector: Collector) -> None:
+    @pytest.mark.usefixtures("collector")
+    def test_log_lines_have_the_trace(self, settings: Settings) -> None:
         with (
             tracing(),
             serving(settings) as url,
@@ -224,13 +226,18 @@ class TestSwitch:
     def test_without_them_nothing_is_imported(self) -> None:
         code = (
             "import sys; from circdesk.app import create_app; from circdesk.edge import tracing\n"
-            "with tracing.tracing(): print([m for m in sys.modules if 'opentelemetry' in m])"
+            # The client of Redis brings metrics of its own along.
+            "parts = ('opentelemetry.sdk.trace', 'opentelemetry.exporter')\n"
+            "with tracing.tracing(): print([m for m in sys.modules if m.startswith(parts)])"
         )
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
         assert ran.stdout == "[]\n", ran.stderr
 
+    @pytest.mark.usefixtures("collector")
     def test_where_it_is_not_installed_one_line_says_so(
-        self, collector: Collector, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("circdesk.edge.tracing.find_spec", lambda _name: None)
         with capture_logs() as logs, tracing():
