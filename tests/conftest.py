@@ -37,6 +37,7 @@ from circdesk.db.engine import READING, make_engine
 from circdesk.db.migrations import upgrade
 from circdesk.db.unit_of_work import Sessions, make_sessions, unit_of_work
 from circdesk.settings import Settings
+from tests.beating import beating
 from tests.people import PEOPLE, SEEDED_TABLES, api_key, seed_people
 from tests.secrecy import SECRETS, learning
 
@@ -44,7 +45,7 @@ SERVER_DIRECTORY = pytest.StashKey[Path]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 # The threads that ask and store beside the requests, when it comes to it.
-ASIDE = ("credentials", "last-use", "process-copy")
+ASIDE = ("credentials", "last-use", "process-copy", "question")
 
 # A hash in earnest takes half a second of a processor, by design; tests make thousands.
 REAL_HASHER = passwords._argon2
@@ -313,7 +314,8 @@ def base_url(
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield url
+    with beating(settings):
+        yield url
     server.should_exit = True
     thread.join()
 

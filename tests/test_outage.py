@@ -26,6 +26,7 @@ from circdesk.db.migrations import upgrade
 from circdesk.db.patience import patience_beyond
 from circdesk.db.unit_of_work import make_sessions, unit_of_work
 from circdesk.settings import Settings
+from tests.beating import beating
 from tests.people import api_key, seed_people
 from tests.postgresql_server import (
     frozen,
@@ -48,6 +49,7 @@ THREADS = 4
 POST = {"title": "News", "body": "Text", "author": "Somebody"}
 UNAVAILABLE = ("database_unavailable", "5")
 BUSY = ("database_busy", "1")
+NOT_READY = ("not_ready", "5")
 
 
 def settings_for(
@@ -82,11 +84,14 @@ def service(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        with httpx.Client(
-            base_url=address,
-            headers={"X-API-Key": api_key("admin")},
-            timeout=LONG_DEADLINE + SLACK,
-        ) as client:
+        with (
+            beating(settings),
+            httpx.Client(
+                base_url=address,
+                headers={"X-API-Key": api_key("admin")},
+                timeout=LONG_DEADLINE + SLACK,
+            ) as client,
+        ):
             yield client
     finally:
         server.should_exit = True
@@ -147,7 +152,7 @@ class TestPostgresqlOutage:
                 calls = [("GET", "/api/posts"), ("POST", "/api/posts"), ("GET", "/api/books?q=a")]
                 for response in at_once(client, calls * 4):
                     assert refusal(response) == UNAVAILABLE
-                assert refusal(client.get("/readiness")) == UNAVAILABLE
+                assert refusal(client.get("/readiness")) == NOT_READY
                 for path in ("/healthz", "/api/health", "/api", "/openapi.json", "/docs"):
                     assert client.get(path).status_code == 200
 
@@ -191,9 +196,10 @@ class TestPostgresqlOutage:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
             with service(url, tmp_path, migrate=False) as client, capture_logs():
-                requests = [("GET", "/api/posts"), ("POST", "/api/posts"), ("GET", "/readiness")]
+                requests = [("GET", "/api/posts"), ("POST", "/api/posts")]
                 for response in at_once(client, requests):
                     assert refusal(response) == UNAVAILABLE
+                assert refusal(client.get("/readiness")) == NOT_READY
                 assert client.get("/healthz").status_code == 200
 
 
@@ -228,7 +234,9 @@ class TestFrozenPostgresql:
             with frozen(server):
                 # First on connections of the pool, then on new ones.
                 for response in at_once(client, calls) + at_once(client, calls):
-                    assert refusal(response, 2 * SHORT_DEADLINE) == UNAVAILABLE
+                    probe = response.request.url.path == "/readiness"
+                    expected = NOT_READY if probe else UNAVAILABLE
+                    assert refusal(response, 2 * SHORT_DEADLINE) == expected
                 assert client.get("/healthz").status_code == 200
 
             assert {r.status_code for r in at_once(client, calls)} == {200, 201}
@@ -361,5 +369,5 @@ class TestSqliteLock:
         broken.write_bytes(b"no database" * 1000)
         with service(f"sqlite:///{broken}", tmp_path, migrate=False) as client, capture_logs():
             assert refusal(client.get("/api/posts")) == UNAVAILABLE
-            assert refusal(client.get("/readiness")) == UNAVAILABLE
+            assert refusal(client.get("/readiness")) == NOT_READY
             assert client.get("/healthz").status_code == 200

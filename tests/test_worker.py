@@ -27,6 +27,7 @@ from circdesk.catalog.imports.jobs.messages import ImportQueue, send_after_commi
 from circdesk.catalog.models import ImportJob
 from circdesk.db.engine import WRITING
 from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.service.heartbeat import ALIVE
 from circdesk.settings import Settings
 from circdesk.worker import embedded_worker
 
@@ -102,7 +103,7 @@ class TestEmbeddedWorker:
 
     @pytest.mark.usefixtures("engine")
     def test_it_shows_that_it_works(self, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-        alive = here.instance / worker.ALIVE
+        alive = here.instance / ALIVE
         alive.unlink(missing_ok=True)
         monkeypatch.setattr(worker._Scheduler, "periodic_task_seconds", 0.1)
         with embedded_worker(here):

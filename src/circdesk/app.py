@@ -23,11 +23,16 @@ from circdesk.contract.representations import Representation
 from circdesk.db.engine import make_engine
 from circdesk.db.unit_of_work import make_sessions
 from circdesk.edge.addresses import OneAddress
+from circdesk.edge.beside import Beside
+from circdesk.edge.metrics import forget_pool, watch_pool
+from circdesk.edge.metrics_page import MetricsPage
 from circdesk.edge.refusals import refuse
 from circdesk.edge.requests import EveryRequest
+from circdesk.edge.tracing import request_spans
 from circdesk.edge.views import add_error_handlers, make_page_view, make_view_factory
 from circdesk.resources import directory
 from circdesk.service.handlers import CONTRACT_JSON, CONTRACT_YAML
+from circdesk.service.probes import Probes
 from circdesk.settings import Settings
 
 
@@ -45,17 +50,23 @@ def create_app(settings: Settings) -> ContractApp:
     authenticator = Authenticator(sessions, access_tokens, settings.secret_key.get_secret_value())
     mail_hook = MailHook(settings.mail_hook_url)
     pages = oauth_pages(settings, contract.document)
+    metrics_page = MetricsPage(sessions, settings)
+    probes = Probes(engine, settings)
+    watch_pool(engine)
 
     def close() -> None:
         authenticator.close()
         mail_hook.close()
         access_tokens.close()
+        metrics_page.close()
+        probes.close()
+        forget_pool(engine)
         engine.dispose()
 
     door = partial(
         Door,
         contract=contract,
-        documents=docs_pages(_docs_client(settings)),
+        documents={**docs_pages(_docs_client(settings)), "/metrics": metrics_page},
         pages=pages,
         authenticate=authenticator,
         refuse=refuse,
@@ -70,8 +81,14 @@ def create_app(settings: Settings) -> ContractApp:
         make_view=make_view_factory(sessions, upload_limit=settings.max_import_bytes),
         pages={page: make_page_view(sessions, page) for page in pages},
         # Whatever happens further in is answered with a request id, logged, and counted once;
-        # whatever passes the door keeps to the contract.
-        middlewares=[EveryRequest, *_one_address(settings), door],
+        # whatever passes the door keeps to the contract, and probes need no thread of Flask's.
+        middlewares=[
+            EveryRequest,
+            *request_spans(),
+            *_one_address(settings),
+            door,
+            partial(Beside, contract=contract, probes=probes),
+        ],
         at_end=close,
         threads=settings.threads,
         timeout=settings.body_timeout_seconds,
@@ -85,6 +102,7 @@ def create_app(settings: Settings) -> ContractApp:
         "circdesk.contract": contract,
         "circdesk.access_tokens": access_tokens,
         "circdesk.mail_hook": mail_hook,
+        "circdesk.probes": probes,
         "circdesk.authorization_server": AuthorizationServer(settings.public_url, access_tokens),
     }
     app.assemble()

@@ -13,6 +13,7 @@ from circdesk.contract.problems import Problem
 from circdesk.db.engine import make_engine
 from circdesk.db.errors import as_problem
 from circdesk.edge.logs import configure_logs
+from circdesk.edge.tracing import tracing
 from circdesk.settings import SettingsError, load_settings
 from circdesk.worker import run_worker
 
@@ -54,7 +55,8 @@ def worker() -> None:
         database.prepare_database(settings, engine)
     finally:
         engine.dispose()
-    run_worker(settings)
+    with tracing():
+        run_worker(settings)
 
 
 def main() -> None:

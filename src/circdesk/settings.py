@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     Field,
     SecretStr,
     ValidationError,
@@ -178,7 +179,7 @@ class Settings(BaseSettings):
         default=16,
         ge=1,
         le=256,
-        description="Worker threads of one process; it opens three more database connections than "
+        description="Worker threads of one process; it opens five more database connections than "
         "this at most.",
     )
     database_timeout_seconds: float = Field(
@@ -199,6 +200,28 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         default_factory=_log_format_of,
         description="One JSON object a line, or text for people, the default in development.",
+    )
+    log_file: AbsolutePath | None = Field(
+        default=None,
+        validation_alias=AliasChoices("CIRCDESK_LOG_FILE", "LOG_FILE"),
+        description="The file that log lines go to instead of standard error; `LOG_FILE` is the "
+        "same. Processes of one machine may share it.",
+    )
+    log_file_bytes: int = Field(
+        default=50 * 1024**2,
+        ge=1024,
+        description="The size at which the log file is set aside as `<name>.1`, in bytes.",
+    )
+    log_file_count: int = Field(
+        default=10, ge=1, le=1000, description="How many older log files are kept."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        max_length=1024,
+        description="The bearer token that reads `/metrics`; at least 16 characters. Without it, "
+        "nobody reads them in staging and production, and this machine alone in development and "
+        "sandbox.",
     )
 
     @field_validator("public_url")
@@ -252,6 +275,8 @@ def load_settings() -> Settings:
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     alias = Settings.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
     return alias if isinstance(alias, str) else f"{_PREFIX}{name.upper()}"
 
 

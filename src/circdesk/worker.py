@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,13 +19,11 @@ from circdesk.db.engine import make_engine
 from circdesk.db.errors import DatabaseUnavailable
 from circdesk.db.unit_of_work import Sessions, make_sessions
 from circdesk.housekeeping import tidy
+from circdesk.service.heartbeat import Heartbeat
 from circdesk.settings import Settings
+from circdesk.spans import span
 
 log = structlog.get_logger("circdesk.worker")
-
-# The file in the instance directory that a worker touches as long as it works; compose.yaml looks
-# at its age.
-ALIVE = "worker.alive"
 
 _SECONDS_BETWEEN_SEARCHES = 5
 _SECONDS_BETWEEN_TIDYINGS = 3600
@@ -61,16 +58,27 @@ def _consumer(settings: Settings, kind: "type[_Consumer]") -> Iterator["_Consume
     engine = make_engine(settings)
     stopping: list[Callable[[], bool]] = []
     runner = Runner(engine, settings.uploads, lambda: any(ask() for ask in stopping))
-    queue = ImportQueue(settings, runner.run)
+    queue = ImportQueue(settings, _run_traced(runner))
     settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
-    alive = settings.instance / ALIVE
-    consumer = kind(queue, runner, make_sessions(engine), alive, _mail_server(settings))
+    heartbeat = Heartbeat(settings)
+    # The first one comes before the first request of a service that the worker is embedded in.
+    _try("heartbeat_failed", heartbeat.beat)
+    consumer = kind(queue, runner, make_sessions(engine), heartbeat, _mail_server(settings))
     stopping.append(consumer.stop_flag.is_set)
     try:
         yield consumer
     finally:
+        heartbeat.close()
         queue.close()
         engine.dispose()
+
+
+def _run_traced(runner: Runner) -> Callable[[UUID], None]:
+    def run(job: UUID) -> None:
+        with span("import"):
+            runner.run(job)
+
+    return run
 
 
 def _mail_server(settings: Settings) -> MailServer | None:
@@ -89,26 +97,28 @@ class _Scheduler(Scheduler):  # type: ignore[misc]  # huey has no types.
         search: Callable[[], None],
         do_chores: Callable[[], None],
         tidy_up: Callable[[], None],
-        alive: Path,
+        beat: Callable[[], None],
         *arguments: Any,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self._search, self._do_chores, self._tidy_up = search, do_chores, tidy_up
-        self._alive = alive
+        self._beat = beat
         self._next_chores = self._next_tidying = time.monotonic()
 
     def enqueue_periodic_tasks(self, _now: object) -> None:
         """Send messages for jobs that have none; each minute do chores, each hour tidy up."""
-        _try("heartbeat_failed", self._alive.touch)
+        _try("heartbeat_failed", self._beat)
         _try("search_failed", self._search)
         if self._next_chores <= time.monotonic():
             self._next_chores = time.monotonic() + _SECONDS_BETWEEN_CHORES
-            _try("chores_failed", self._do_chores)
+            with span("chores"):
+                _try("chores_failed", self._do_chores)
         if self._next_tidying <= time.monotonic():
             # One that fails is not tried again at once: what is due now is due in an hour, too.
             self._next_tidying = time.monotonic() + _SECONDS_BETWEEN_TIDYINGS
-            _try("housekeeping_failed", self._tidy_up)
+            with span("housekeeping"):
+                _try("housekeeping_failed", self._tidy_up)
 
 
 def _try(failure: str, deed: Callable[[], None]) -> None:
@@ -127,13 +137,13 @@ class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types.
         queue: ImportQueue,
         runner: Runner,
         sessions: Sessions,
-        alive: Path,
+        heartbeat: Heartbeat,
         mail_server: MailServer | None,
     ) -> None:
         self._queue = queue
         self._runner = runner
         self._sessions = sessions
-        self._alive = alive
+        self._heartbeat = heartbeat
         self._mail_server = mail_server
         super().__init__(queue.huey, max_delay=_LONGEST_NAP_SECONDS)
 
@@ -174,7 +184,7 @@ class _Consumer(Consumer):  # type: ignore[misc]  # huey has no types.
             self.search,
             self.do_chores,
             self.tidy_up,
-            self._alive,
+            self._heartbeat.beat,
             huey=self.huey,
             stop_flag=self.stop_flag,
             interval=self.scheduler_interval,

@@ -75,7 +75,17 @@ class TestProbes:
         response = client.get("/api/health")
 
         assert response.status_code == 200
-        assert response.json() == {"status": "healthy"}
+        body = response.json()
+        assert body.pop("uptime_seconds") >= 0
+        assert body == {
+            "status": "healthy",
+            "version": "0.1.0",
+            "parts": {
+                "database": "The database answers.",
+                "migrations": "The database has the schema of this release.",
+                "worker": "A worker does imports, chores and mail.",
+            },
+        }
 
     def test_the_process_lives(self, client: httpx.Client) -> None:
         response = client.get("/healthz")
@@ -89,7 +99,7 @@ class TestProbes:
         assert response.status_code == 200
         assert response.json() == {
             "status": "ready",
-            "checks": {"database": "ok", "migrations": "ok"},
+            "checks": {"database": "ok", "migrations": "ok", "worker": "ok"},
         }
 
     @pytest.fixture
@@ -108,9 +118,14 @@ class TestProbes:
 
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "5"
-        assert response.json() == problem(response, "not_ready", "The database lacks migrations.")
+        assert response.json() == problem(
+            response,
+            "not_ready",
+            "The database lacks migrations of this release.",
+            checks={"database": "ok", "migrations": "missing", "worker": "ok"},
+        )
         assert client.get("/healthz").status_code == 200
-        assert client.get("/api/health").status_code == 200
+        assert client.get("/api/health").json()["status"] == "degraded"
 
 
 class TestListProblems:
@@ -319,7 +334,7 @@ class TestRequestIds:
 
     def test_the_log_has_it(self, client: httpx.Client) -> None:
         with capture_logs() as logs:
-            client.get("/api/nowhere", headers={"X-Request-Id": "abc"})
+            response = client.get("/api/nowhere", headers={"X-Request-Id": "abc"})
 
         (line,) = [entry for entry in logs if entry["event"] == "request"]
         assert line.pop("milliseconds") >= 0
@@ -327,8 +342,13 @@ class TestRequestIds:
             "event": "request",
             "log_level": "info",
             "method": "GET",
-            "path": "/api/nowhere",
+            "route": None,
+            "operation": None,
             "status": 404,
+            "bytes": len(response.content),
+            "caller": "anonymous",
+            "caller_id": None,
+            "credential": None,
             "client": "127.0.0.1",
         }
 

@@ -7,6 +7,7 @@ it counts as none, and is cleared.
 
 import asyncio
 import base64
+import contextvars
 import hmac
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ from circdesk.auth.problems import (
 from circdesk.auth.secrets import hash_secret
 from circdesk.auth.sessions import CLEAR_COOKIE, COOKIE, csrf_token, find_session
 from circdesk.auth.tokens import AccessTokens
+from circdesk.contract.environ import CALLER
 from circdesk.contract.forms import WebPage
 from circdesk.contract.headers import RawHeaders
 from circdesk.contract.operations import Operation
@@ -97,6 +99,7 @@ class Authenticator:
             caller = await self._from_headers(headers)
             if caller is None or not _takes(target, caller):
                 caller, stale = await self._from_cookie(target, headers)
+            scope[CALLER] = caller
             _raise_if_not_permitted(target, caller, headers, stale=stale)
         client = scope.get("client")
         agent = headers.get(b"user-agent", b"").decode("latin-1")[:500]
@@ -173,7 +176,8 @@ class Authenticator:
         try:
             async with asyncio.timeout(_LONGEST_WAIT):
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._pool, self._find, find)
+                run = contextvars.copy_context().run
+                return await loop.run_in_executor(self._pool, run, self._find, find)
         except TimeoutError:
             raise busy from None
         finally:

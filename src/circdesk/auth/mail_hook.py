@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import structlog
 
+from circdesk.spans import span, trace_headers
+
 log = structlog.get_logger("circdesk.mail")
 
 Letter = dict[str, Any]
@@ -63,7 +65,8 @@ class MailHook:
 
     def _post(self, url: str, letter: Letter) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
-            outcome = asyncio.run(_deliver(url, letter))
+            with span("POST mail hook", "client", {"http.request.method": "POST"}):
+                outcome = asyncio.run(_deliver(url, letter))
             log.info("letter", letter_event=letter["event"], outcome=outcome, attempt=attempt)
             if outcome == "sent":
                 return
@@ -76,7 +79,7 @@ async def _deliver(url: str, letter: Letter) -> str:
         async with (
             asyncio.timeout(_SECONDS),
             httpx.AsyncClient(timeout=_SECONDS) as client,
-            client.stream("POST", url, json=letter) as response,
+            client.stream("POST", url, json=letter, headers=trace_headers()) as response,
         ):
             return "sent" if response.is_success else f"status {response.status_code}"
     except (httpx.HTTPError, TimeoutError) as error:

@@ -11,6 +11,8 @@ import uvicorn
 from circdesk.app import create_app
 from circdesk.commands.demo import demo_file, prepare_demo
 from circdesk.edge.logs import configure_logs
+from circdesk.edge.metrics import count_together
+from circdesk.edge.tracing import tracing
 from circdesk.settings import Settings, SettingsError, load_settings
 from circdesk.worker import embedded_worker
 
@@ -37,6 +39,13 @@ def serve(*, demo: bool, host: str, port: int) -> None:
         prepare_demo(settings)
         # Nothing in a demo is for real, and its desk may be walked through time.
         settings = settings.model_copy(update={"env": "sandbox"})
+    count_together(settings.instance / "metrics")
+    # The application's parts ask whether anything is traced when they are put together.
+    with tracing():
+        _run(settings, listener, demo=demo)
+
+
+def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
     app = create_app(settings)
     config = uvicorn.Config(
         app,

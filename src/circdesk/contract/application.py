@@ -90,7 +90,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         contract: The contract that it serves.
         make_view: Makes the Flask view of an operation from its handler.
         pages: Pages for people, each with its Flask view.
-        middlewares: ASGI middlewares, outermost first; the last one is the door.
+        middlewares: ASGI middlewares, outermost first; the door is among them.
         at_end: Called after the last request, when the threads have ended.
         threads: Requests that run at once.
         timeout: Seconds that a piece of a streamed body may take.

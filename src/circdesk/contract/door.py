@@ -18,7 +18,7 @@ from circdesk.contract import requests
 from circdesk.contract.bodies import read_json
 from circdesk.contract.bridge import BODY
 from circdesk.contract.contract import Contract
-from circdesk.contract.environ import CALL
+from circdesk.contract.environ import CALL, OPERATION, ROUTE
 from circdesk.contract.forms import LONGEST_FORM, FormRequest, WebPage, raw_headers_as_text
 from circdesk.contract.headers import (
     RawHeaders,
@@ -35,7 +35,10 @@ from circdesk.contract.representations import Representation
 from circdesk.contract.router import Router
 from circdesk.contract.streams import too_large
 
-Target = Operation | WebPage | Representation
+# What stands outside the contract and is no page in Flask is served from memory, or answers by
+# itself; it is known by its path.
+Document = Representation | ASGIApp
+Target = Operation | WebPage | Document
 Methods = dict[str, Target]
 # Who is calling, or a problem; awaited on the event loop, so it must not block.
 Authenticate = Callable[[Operation | WebPage, Scope, RawHeaders], Awaitable[Any]]
@@ -88,7 +91,7 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
         app: ASGIApp,
         *,
         contract: Contract,
-        documents: Mapping[str, Representation],
+        documents: Mapping[str, Document],
         pages: Iterable[WebPage],
         authenticate: Authenticate,
         refuse: Refuse,
@@ -123,12 +126,14 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
             match = self._router.find(scope["raw_path"].decode("latin-1"))
             if match is None:
                 raise requests.NotFound("No resource has this path.")
+            scope[ROUTE] = _template(match.methods, scope)
             if scope["method"] == "OPTIONS":
                 await _send_options(match.methods, send)
                 return
             target = _find_target(match.methods, scope["method"])
-            if isinstance(target, Representation):
-                await _send_document(target, scope, send)
+            scope[OPERATION] = _name(target)
+            if not isinstance(target, (Operation, WebPage)):
+                await _send_document(target, scope, receive, send)
                 return
             if isinstance(target, Operation):
                 operation = target
@@ -225,6 +230,18 @@ def _find_target(methods: Methods, method: str) -> Target:
     return target
 
 
+def _template(methods: Methods, scope: Scope) -> str:
+    """The path as the contract has it; a document has no other than the one that was asked for."""
+    target = next(iter(methods.values()))
+    return target.path if isinstance(target, (Operation, WebPage)) else str(scope["path"])
+
+
+def _name(target: Target) -> str:
+    if isinstance(target, Operation):
+        return target.operation_id
+    return target.name if isinstance(target, WebPage) else "document"
+
+
 def _allow(methods: Methods) -> str:
     """A complete Allow header (RFC 9110, 10.2.1)."""
     heads = {"HEAD"} if "GET" in methods else set()
@@ -237,8 +254,11 @@ async def _send_options(methods: Methods, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _send_document(document: Representation, scope: Scope, send: Send) -> None:
-    """Answer with a document that is the same for everybody and stands outside the contract."""
+async def _send_document(document: Document, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with what stands outside the contract."""
+    if not isinstance(document, Representation):
+        await document(scope, receive, send)
+        return
     headers = raw_headers_as_text(dict(scope["headers"]))
     status, fields, body = document.respond(headers)
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]

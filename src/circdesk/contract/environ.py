@@ -12,6 +12,11 @@ Environ = dict[str, Any]
 
 # Under this key the scope and the environment carry the checked call.
 CALL = "circdesk.call"
+# What the door and the authenticator have found out about a request, also about one that they
+# refuse: the template of its path, its operation's name, and who is calling.
+ROUTE = "circdesk.route"
+OPERATION = "circdesk.operation"
+CALLER = "circdesk.caller"
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 

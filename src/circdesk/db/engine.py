@@ -35,6 +35,8 @@ CURRENCY = "circdesk_currency"
 # looked up, and by access tokens, whose keys and revocations are read anew each second.
 LOOK_UP_THREADS = 2
 REFRESH_THREADS = 1
+# The service is watched beside its requests, too: by a probe, and by a count for the metrics.
+WATCH_THREADS = 2
 
 # SQLite asks after this many steps of its virtual machine, every few milliseconds, whether to go
 # on. Each question costs a Python call that needs the interpreter's lock.
@@ -199,7 +201,7 @@ def _refuse_dead_connection(
 def _pool(settings: Settings) -> dict[str, Any]:
     return {
         "poolclass": QueuePool,
-        "pool_size": settings.threads + LOOK_UP_THREADS + REFRESH_THREADS,
+        "pool_size": settings.threads + LOOK_UP_THREADS + REFRESH_THREADS + WATCH_THREADS,
         "max_overflow": 0,
         "pool_timeout": settings.database_timeout_seconds,
         # An error would tell the values of its statement, and with it the log.

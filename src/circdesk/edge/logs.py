@@ -2,36 +2,38 @@
 
 import logging
 import sys
+from typing import Any
 
+import orjson
 import structlog
 
-from circdesk.settings import Settings
+from circdesk.edge.log_files import RotatingFile, SteadyStream
+from circdesk.edge.redaction import redact
+from circdesk.settings import Settings, SettingsError
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send every log line, also of the libraries, to standard error in one form."""
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            # Tracebacks of another kind show local variables, which may hold secrets.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-    )
+    """Send every log line, also of the libraries, to one place in one form.
+
+    Raises:
+        SettingsError: The log file cannot be opened.
+    """
+    place = _place(settings)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        redact,
     ]
+    renderer = _renderer(settings, colors=place.isatty())
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level.upper()),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(place),  # type: ignore[arg-type]  # It writes and flushes, which is all that is asked of it.
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(place)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -39,3 +41,31 @@ def configure_logs(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def _place(settings: Settings) -> RotatingFile | SteadyStream:
+    if settings.log_file is None:
+        return SteadyStream(sys.stderr)
+    try:
+        settings.log_file.parent.mkdir(parents=True, exist_ok=True)
+        return RotatingFile(
+            settings.log_file, most_bytes=settings.log_file_bytes, kept=settings.log_file_count
+        )
+    except OSError as error:
+        message = f"CIRCDESK_LOG_FILE: cannot write {settings.log_file}: {error.strerror}"
+        raise SettingsError(message) from None
+
+
+def _renderer(settings: Settings, *, colors: bool) -> structlog.typing.Processor:
+    if settings.log_format == "json":
+        return structlog.processors.JSONRenderer(serializer=_to_json)
+    return structlog.dev.ConsoleRenderer(
+        colors=colors,
+        # Tracebacks of another kind show local variables, which may hold secrets.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+def _to_json(entry: dict[str, Any], *, default: Any) -> str:
+    """The same as the standard library's, in a fraction of the time."""
+    return orjson.dumps(entry, default=default, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -3,7 +3,7 @@
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from circdesk.contract.answers import ContractBroken, problem_answer
+from circdesk.contract.answers import Answer, ContractBroken, problem_answer
 from circdesk.contract.environ import request_uri
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem
@@ -24,6 +24,11 @@ async def refuse(
         log.exception("contract_broken", reason=str(broken))
         problem = InternalError("Something broke.")
         answer = problem_answer(None, problem, instance=instance, request_id=request_id)
+    await send_answer(answer, scope, send)
+
+
+async def send_answer(answer: Answer, scope: Scope, send: Send) -> None:
+    """Send an answer whose body is whole, outside of Flask."""
     headers = {
         **answer.headers,
         "Content-Type": answer.media_type or "",

@@ -12,9 +12,9 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from circdesk.contract.requests import InternalError
+from circdesk.edge.access import record
+from circdesk.edge.metrics import begin_request
 from circdesk.edge.refusals import refuse
-
-log = structlog.get_logger("circdesk.access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 REQUEST_ID = "circdesk.request_id"
@@ -36,6 +36,7 @@ class EveryRequest:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         answer = _Answer(send, request_id)
+        begin_request()
         try:
             await self._app(scope, receive, answer.send)
         except Exception:
@@ -45,18 +46,12 @@ class EveryRequest:
                 raise
             await refuse(scope, receive, answer.send, InternalError("Something broke."), None)
         finally:
-            log.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=answer.status,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
-                client=scope["client"][0] if scope.get("client") else None,
-            )
+            seconds = time.perf_counter() - started
+            record(scope, status=answer.status, size=answer.size, seconds=seconds)
 
 
 class _Answer:
-    """The sending side: adds the common headers and remembers the status."""
+    """The sending side: adds the common headers and remembers the status and the size."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
@@ -64,12 +59,14 @@ class _Answer:
             (b"x-request-id", request_id.encode()),
             (b"x-content-type-options", b"nosniff"),
         ]
-        self.status = 0
+        self.status = self.size = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": [*message["headers"], *self._headers]}
+        else:
+            self.size += len(message.get("body", b""))
         await self._send(message)
 
 

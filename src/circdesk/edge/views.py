@@ -22,6 +22,7 @@ from circdesk.contract.streams import LimitedReader
 from circdesk.db.pagination import Page
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.edge.lists import list_answer
+from circdesk.spans import span
 from circdesk.visits import Visit, visiting
 
 log = structlog.get_logger("circdesk")
@@ -51,7 +52,9 @@ def make_view_factory(
                 # What a handler wrote is committed only once its answer has been checked.
                 stack.enter_context(unit_of_work(sessions, writing=not operation.safe))
                 try:
-                    answer = _answer(operation, handler(**arguments))
+                    with span(operation.operation_id):
+                        returned = handler(**arguments)
+                    answer = _answer(operation, returned)
                 except Problem as problem:
                     if not problem.commits:
                         raise

@@ -7,9 +7,8 @@ from flask import current_app
 from circdesk.contract.problems import find_problem, registered_problems
 from circdesk.contract.representations import Representation
 from circdesk.contract.requests import NotFound
-from circdesk.db.unit_of_work import current_session
-from circdesk.service import probes
 from circdesk.service.index import index_body, problem_entry
+from circdesk.service.probes import current_probes
 
 CONTRACT_JSON = "circdesk.contract_json"
 CONTRACT_YAML = "circdesk.contract_yaml"
@@ -20,19 +19,19 @@ def get_index() -> dict[str, Any]:
     return index_body()
 
 
-def get_health() -> dict[str, str]:
-    """The service answers."""
-    return {"status": "healthy"}
+async def get_health() -> dict[str, Any]:
+    """How the service is."""
+    return await current_probes().health()
 
 
-def get_liveness() -> dict[str, str]:
+async def get_liveness() -> dict[str, str]:
     """The process lives."""
     return {"status": "alive"}
 
 
-def get_readiness() -> dict[str, Any]:
-    """The service can do its work: the database answers and is migrated."""
-    return probes.readiness(current_session())
+async def get_readiness() -> dict[str, Any]:
+    """The service can do its work: all that it needs is there."""
+    return await current_probes().readiness()
 
 
 def list_problems() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from circdesk.accounts.models import User
 from circdesk.circulation.models import Notice
 from circdesk.circulation.notices.letters import write_letter
 from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.spans import span
 
 log = structlog.get_logger("circdesk.mail")
 
@@ -106,7 +107,8 @@ def _claim(session: Session, sender: str, now: datetime) -> tuple[UUID, EmailMes
 
 def _send(sessions: Sessions, server: MailServer, notice_id: UUID, letter: EmailMessage) -> int:
     try:
-        server.send(letter)
+        with span("SMTP", "client"):
+            server.send(letter)
     except (OSError, smtplib.SMTPException) as error:
         # The error's own text may have the address in it.
         log.warning("mail_failed", notice=str(notice_id), reason=type(error).__name__)

@@ -1,0 +1,138 @@
+"""Where log lines go: a stream or a file that rotates; neither ever breaks who writes to it."""
+
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+
+class SteadyStream:
+    """A stream on which writing never fails: a line that cannot be written is dropped.
+
+    The disk behind it may be full, or the reader of the pipe may have gone.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, if that is possible."""
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):  # The latter comes from a stream that is closed.
+            return 0
+
+    def flush(self) -> None:
+        """Send on what was written, if that is possible."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def isatty(self) -> bool:
+        """Whether people read it as it is written."""
+        return self._stream.isatty()
+
+
+class RotatingFile:
+    """A log file that is set aside when it is full; several processes may write to one.
+
+    Each line is one appending write, which the kernel keeps whole. Whoever finds the file full
+    renames it, while the others are kept from doing so by a lock; they notice before their next
+    line, and what they had written until then stands in the file that was set aside. What cannot
+    be written, as when the disk is full, is dropped, and told on standard error once.
+
+    Args:
+        path: The file; `path.1` is the one before it, and so on.
+        most_bytes: The size at which it is set aside.
+        kept: How many older files are kept.
+
+    Raises:
+        OSError: It cannot be opened to begin with.
+    """
+
+    def __init__(self, path: Path, *, most_bytes: int, kept: int) -> None:
+        self._path, self._most_bytes, self._kept = path, most_bytes, kept
+        self._lock = threading.Lock()
+        self._failing = self._torn = False
+        self._descriptor = self._open()
+
+    def write(self, text: str) -> int:
+        """Append a text of whole lines."""
+        with self._lock:
+            try:
+                self._follow()
+                self._append(text.encode("utf-8", "backslashreplace"))
+            except OSError as error:
+                self._tell(error)
+            else:
+                self._failing = False
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits to be written."""
+
+    def isatty(self) -> bool:
+        """Nobody reads it as it is written."""
+        return False
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _append(self, line: bytes) -> None:
+        # The rest of a line that the disk had no room for must not run into the next one.
+        written = os.write(self._descriptor, b"\n" + line if self._torn else line)
+        self._torn = written < len(line)
+
+    def _follow(self) -> None:
+        """Go on in the present file, and in a new one where that is full."""
+        if not self._is_present():
+            self._reopen()
+        if os.fstat(self._descriptor).st_size < self._most_bytes:
+            return
+        with self._alone():
+            if self._is_present():
+                self._set_aside()
+        self._reopen()
+
+    def _is_present(self) -> bool:
+        """Whether the open file still is the one at the path."""
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
+    def _reopen(self) -> None:
+        before, self._descriptor = self._descriptor, self._open()
+        os.close(before)
+
+    def _set_aside(self) -> None:
+        older = [self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._kept + 1)]
+        for newer, place in reversed([*zip([self._path, *older], older, strict=False)]):
+            if newer.exists():
+                newer.replace(place)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from setting the file aside; renaming takes no time to speak of."""
+        directory = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._failing:
+            line = f"circdesk: cannot write {self._path}: {error.strerror}\n"
+            SteadyStream(sys.stderr).write(line)
+        self._failing = True

@@ -1,0 +1,68 @@
+"""Redaction: what is secret or personal never reaches a log, by the name it has or by its form."""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import structlog
+
+HIDDEN = "[redacted]"
+
+# Parts of a name whose value is not for a log, whatever it looks like.
+_SECRET_NAME = re.compile(
+    r"passw|passphrase|secret|token|(?:^|[_-])key$|authorization|cookie|e?-?mail|verifier|csrf",
+    re.IGNORECASE,
+)
+# Each form begins with something rare, so that a text which has none of them is passed quickly.
+_SECRET_FORM = re.compile(
+    r"\bcd[a-z]_[\w-]{8,}"  # Our own: API keys, authorization codes, refresh tokens.
+    r"|\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?"  # A JSON Web Token (RFC 7519).
+    r"|(?<=bearer )[\w.~+/=-]{8,}"
+    r"|(?<=basic )[A-Za-z0-9+/=]{8,}"
+    r"|(?<=://)[^\s/@]+(?=@)"  # User and password of a URL.
+    r"|[\w.+%-]{1,64}@[\w-]+(?:\.[\w-]+)+"  # A mail address.
+    r"|(?<=card:)[\w%-]+",  # The number of a person's card, where it stands for the person.
+    re.IGNORECASE,
+)
+# One of these stands in whatever the pattern finds.
+_HINT = re.compile(r"@|eyJ|[cC][dD][a-zA-Z]_|(?i:bearer |basic |card:)")
+# What is nested deeper is no log entry of ours.
+_DEEPEST = 6
+
+
+def redact(
+    _logger: object, _name: str, entry: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """The structlog processor: the same entry without what is secret or personal.
+
+    It stands after the one that turns exceptions into text, so that tracebacks are covered too.
+    """
+    for name, value in entry.items():
+        if isinstance(value, (int, float)) or value is None:
+            continue
+        entry[name] = HIDDEN if _names_secret(name) else _redacted(value, _DEEPEST)
+    return entry
+
+
+def redact_text(text: str) -> str:
+    """The text without whatever has the form of a secret, or is a mail address."""
+    return _SECRET_FORM.sub(HIDDEN, text) if _HINT.search(text) else text
+
+
+@lru_cache(1024)
+def _names_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
+
+
+def _redacted(value: Any, deepest: int) -> Any:
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, dict) and deepest:
+        return {
+            name: HIDDEN if _names_secret(str(name)) else _redacted(member, deepest - 1)
+            for name, member in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)) and deepest:
+        return [_redacted(member, deepest - 1) for member in value]
+    # An object would be told by its repr, of which nobody knows what is in it.
+    return value if isinstance(value, (int, float, type(None))) else redact_text(repr(value))
