@@ -93,6 +93,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         middlewares: ASGI middlewares, outermost first; the last one is the door.
         at_end: Called after the last request, when the threads have ended.
         threads: Requests that run at once.
+        most: Requests that run or wait at once; more are turned away.
         timeout: Seconds that a piece of a streamed body may take.
     """
 
@@ -105,6 +106,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         middlewares: Iterable[Callable[[ASGIApp], ASGIApp]],
         at_end: Callable[[], None],
         threads: int,
+        most: int,
         timeout: float,
     ) -> None:
         super().__init__(
@@ -114,7 +116,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
             resolver=HandlerResolver(),
         )
         self.app = RoutedFlask("circdesk", static_folder=None)
-        self._bridge = Bridge(self.app.wsgi_app, threads=threads, timeout=timeout)
+        self._bridge = Bridge(self.app.wsgi_app, threads=threads, most=most, timeout=timeout)
         self._at_end = at_end
         for page, view in pages.items():
             self.app.add_url_rule(page.path, page.name, view, methods=[page.method])

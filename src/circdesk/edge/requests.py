@@ -1,4 +1,4 @@
-"""The outermost ring: request id, access log, headers of every answer, the last resort.
+"""Around every request: its id, its line in the access log, the last resort.
 
 It stands around everything, so that nothing is answered without a request id and no error,
 wherever it comes from, leaves in a form of its own.
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from circdesk.contract.requests import InternalError
 from circdesk.edge.refusals import refuse
+from circdesk.edge.tracecontext import read_trace_context
 
 log = structlog.get_logger("circdesk.access")
 
@@ -21,7 +22,7 @@ REQUEST_ID = "circdesk.request_id"
 
 
 class EveryRequest:
-    """ASGI middleware that gives each request its id and each answer its common headers."""
+    """ASGI middleware that gives each request its id, and tells it with each answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,6 +36,8 @@ class EveryRequest:
         request_id = scope[REQUEST_ID] = _request_id(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if trace := read_trace_context(scope["headers"]):
+            structlog.contextvars.bind_contextvars(trace_id=trace.trace_id)
         answer = _Answer(send, request_id)
         try:
             await self._app(scope, receive, answer.send)
@@ -56,14 +59,11 @@ class EveryRequest:
 
 
 class _Answer:
-    """The sending side: adds the common headers and remembers the status."""
+    """The sending side: adds the request's id and remembers the status."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
-        self._headers = [
-            (b"x-request-id", request_id.encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        self._headers = [(b"x-request-id", request_id.encode())]
         self.status = 0
 
     async def send(self, message: Message) -> None:

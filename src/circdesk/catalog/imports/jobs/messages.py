@@ -11,6 +11,7 @@ import structlog
 from huey import RedisHuey, SqliteHuey
 from huey.api import Huey
 from huey.storage import RedisStorage
+from redis import ConnectionPool
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
@@ -19,6 +20,8 @@ from circdesk.settings import Settings
 log = structlog.get_logger("circdesk.imports")
 
 _NAME = "circdesk"
+# For each answer of Redis; a worker that waits for a message asks again each second.
+_SECONDS = 5
 
 
 def _nothing(_job: UUID) -> None:
@@ -82,6 +85,11 @@ def send_after_commit(session: Session, settings: Settings, job: UUID) -> None:
 def _make_huey(settings: Settings) -> Huey:
     options = {"results": False, "utc": True}
     if settings.redis_url is not None:
-        return RedisHuey(_NAME, url=settings.redis_url.get_secret_value(), **options)
+        pool = ConnectionPool.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=_SECONDS,
+            socket_connect_timeout=_SECONDS,
+        )
+        return RedisHuey(_NAME, connection_pool=pool, **options)
     settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
     return SqliteHuey(_NAME, filename=str(settings.instance / "queue.db"), **options)
