@@ -59,6 +59,8 @@ class Protocol(HttpToolsProtocol):
         self._write_deadline: TimerHandle | None = None
         self._in_body = False
         self._head_bytes = 0
+        # The request that is being answered; uvicorn's `cycle` is the latest, which may wait.
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head, unless there are far too many connections."""
@@ -99,24 +101,26 @@ class Protocol(HttpToolsProtocol):
             self._await_reader(waiting)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Wait no more, and let the request that is being answered know."""
         self._stop(self._deadline, self._write_deadline)
         super().connection_lost(exc)
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP; never in the midst of another answer, nor before its turn."""
-        if self._is_idle() or self.cycle.more_body:
-            self._refuse(MalformedRequest(msg))
-        else:
-            # What came before it is being answered still; that is the last answer.
-            self.cycle.keep_alive = False
-            self.pipeline.clear()
-            self.flow.pause_reading()
+        """Answer what is not HTTP."""
+        self._refuse(MalformedRequest(msg))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Ignore it, as a server may (RFC 9110, 7.8); there is nothing to warn of."""
 
     def _is_idle(self) -> bool:
-        # uvicorn declares a cycle, and has none before the first request.
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is None or cycle.response_complete
+        return self._answering is None or self._answering.response_complete
 
     def _stop(self, *timers: TimerHandle | None) -> None:
         for timer in timers:
@@ -140,10 +144,22 @@ class Protocol(HttpToolsProtocol):
             self._await_reader(waiting)
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer without the application, unless it is answering already, and hang up."""
-        if not self._is_idle() and (self.cycle.response_started or not self.cycle.more_body):
+        """Answer without the application; never in the midst of an answer, nor before its turn."""
+        answering = self._answering
+        if answering is None or answering.response_complete:
+            self._write(problem)
+        elif answering is self.cycle and answering.more_body:
+            # The rest of its body will never come.
+            if not answering.response_started:
+                self._write(problem)
             self.transport.close()
-            return
+        else:
+            # The request before it is whole, and its answer is the last one.
+            answering.keep_alive = False
+            self.pipeline.clear()
+            self.flow.pause_reading()
+
+    def _write(self, problem: Problem) -> None:
         request_id = uuid4().hex
         log.info("head_refused", code=problem.code, request_id=request_id)
         answer = problem_answer(None, problem, instance="/", request_id=request_id)
