@@ -24,10 +24,14 @@ from circdesk.db.engine import make_engine
 from circdesk.db.unit_of_work import make_sessions
 from circdesk.edge.addresses import OneAddress
 from circdesk.edge.beside import Beside
+from circdesk.edge.ceilings import Ceilings
+from circdesk.edge.compression import Compression
+from circdesk.edge.cors import Cors
 from circdesk.edge.metrics import forget_pool, watch_pool
 from circdesk.edge.metrics_page import MetricsPage
 from circdesk.edge.refusals import refuse
 from circdesk.edge.requests import EveryRequest
+from circdesk.edge.security_headers import SecurityHeaders
 from circdesk.edge.tracing import request_spans
 from circdesk.edge.views import add_error_handlers, make_page_view, make_view_factory
 from circdesk.resources import directory
@@ -80,17 +84,24 @@ def create_app(settings: Settings) -> ContractApp:
         contract,
         make_view=make_view_factory(sessions, upload_limit=settings.max_import_bytes),
         pages={page: make_page_view(sessions, page) for page in pages},
-        # Whatever happens further in is answered with a request id, logged, and counted once;
+        # What a browser must be told stands in every answer, that of the last resort included.
+        # Whatever happens further in is answered with a request id, logged, and counted once,
+        # with the bytes that leave. What is beyond all measure is refused before it is looked at;
         # whatever passes the door keeps to the contract, and probes need no thread of Flask's.
         middlewares=[
+            partial(SecurityHeaders, secure=settings.public_url.startswith("https:")),
+            *_cors(settings),
             EveryRequest,
             *request_spans(),
+            Compression,
+            Ceilings,
             *_one_address(settings),
             door,
             partial(Beside, contract=contract, probes=probes),
         ],
         at_end=close,
         threads=settings.threads,
+        most=settings.max_concurrency,
         timeout=settings.body_timeout_seconds,
         # As long as two requests before it that run into their own deadline.
         patience=2 * settings.database_timeout_seconds,
@@ -112,6 +123,12 @@ def create_app(settings: Settings) -> ContractApp:
 def _docs_client(settings: Settings) -> str:
     """The client of the demo; elsewhere people type in one of their own."""
     return str(PUBLIC_CLIENT_ID) if settings.env in ("development", "sandbox") else ""
+
+
+def _cors(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:
+    """Without an origin that may read answers, nothing is said of any."""
+    origins = settings.allowed_origins
+    return [partial(Cors, origins=origins)] if origins else []
 
 
 def _one_address(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:

@@ -175,6 +175,25 @@ class Settings(BaseSettings):
     max_import_bytes: int = Field(
         default=512 * 1024**2, ge=1024, description="The largest file sent for import, in bytes."
     )
+    max_connections: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Connections that one process serves at once; more get a 503.",
+    )
+    max_concurrency: int = Field(
+        default=256,
+        ge=1,
+        le=10_000,
+        description="Requests that run or wait for a thread at once in one process; more get a "
+        "503.",
+    )
+    cors_origins: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s/?#,*@]+( *, *https?://[^\s/?#,*@]+)*)?$",
+        description="The origins whose pages may call from a browser, separated by commas, such as "
+        "`https://library.example`; none by default.",
+    )
     threads: int = Field(
         default=16,
         ge=1,
@@ -231,6 +250,11 @@ class Settings(BaseSettings):
         if not url and info.data.get("env") in ("staging", "production"):
             raise PydanticCustomError("missing", "Field required")
         return url or "http://127.0.0.1:8000"
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins of `cors_origins`."""
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
     def sandbox(self) -> bool:

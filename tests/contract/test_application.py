@@ -95,6 +95,7 @@ def app(
         middlewares=[door],
         at_end=lambda: ended.append("end"),
         threads=1,
+        most=8,
         timeout=10,
         patience=10,
     )

@@ -56,7 +56,7 @@ class Outer:
     def __init__(
         self, wsgi_app: WsgiApp, *, timeout: float = SECONDS, body: bytes | None = b""
     ) -> None:
-        self.bridge = Bridge(wsgi_app, threads=1, timeout=timeout, patience=SECONDS)
+        self.bridge = Bridge(wsgi_app, threads=1, most=8, timeout=timeout, patience=SECONDS)
         self.body = body
         self.error: BaseException | None = None
         self.ended = threading.Event()
@@ -394,7 +394,7 @@ class TestLoad:
             async def send(message: Message) -> None:
                 sent.append(message)
 
-            bridge = Bridge(app, threads=2, timeout=SECONDS, patience=SECONDS)
+            bridge = Bridge(app, threads=2, most=34, timeout=SECONDS, patience=SECONDS)
             tasks = [asyncio.ensure_future(bridge(scope(), never_receive, send)) for _ in range(34)]
             await asyncio.sleep(0)
             with pytest.raises(Overloaded) as caught:
@@ -428,7 +428,7 @@ class TestLoad:
             async def send(message: Message) -> None:
                 sent.append(message["type"])
 
-            bridge = Bridge(app, threads=1, timeout=SECONDS, patience=0.05)
+            bridge = Bridge(app, threads=1, most=8, timeout=SECONDS, patience=0.05)
             first = asyncio.ensure_future(bridge(scope(), never_receive, send))
             await asyncio.sleep(0)
             with pytest.raises(Overloaded) as caught:
@@ -459,7 +459,7 @@ class TestLoad:
         async def run() -> None:
             async def send(_message: Message) -> None: ...
 
-            bridge = Bridge(app, threads=1, timeout=60, patience=SECONDS)
+            bridge = Bridge(app, threads=1, most=8, timeout=60, patience=SECONDS)
             task = asyncio.ensure_future(bridge(scope(**{BODY: None}), never_receive, send))
             await asyncio.to_thread(waits.wait, SECONDS)
             if end == "cancel":
@@ -484,7 +484,7 @@ class TestEnviron:
 
         async def send(_message: Message) -> None: ...
 
-        bridge = Bridge(app, threads=1, timeout=SECONDS, patience=SECONDS)
+        bridge = Bridge(app, threads=1, most=8, timeout=SECONDS, patience=SECONDS)
         asyncio.run(bridge(scope(**more), never_receive, send))
         bridge.close()
         return seen[0]

@@ -63,6 +63,8 @@ PROVOKED: dict[str, Callable[[httpx.Client], httpx.Response]] = {
     "ContentTooLarge": lambda admin: admin.post(
         POSTS, content=b" " * 1_048_577, headers={"Content-Type": "application/json"}
     ),
+    "UriTooLong": lambda admin: admin.get(f"{POSTS}?tag={'x' * 8192}"),
+    "HeadersTooLarge": lambda admin: admin.get(POSTS, headers={"X-Long": "x" * 32768}),
     "UnsupportedMediaType": lambda admin: admin.post(
         POSTS, content=b"x", headers={"Content-Type": "text/plain"}
     ),

@@ -1,23 +1,24 @@
 """`circdesk serve`: the service under uvicorn, with a demo catalogue where asked for."""
 
+import resource
 import signal
 import socket
 from contextlib import ExitStack
 from typing import NoReturn
 
 import typer
-import uvicorn
 
 from circdesk.app import create_app
 from circdesk.commands.demo import demo_file, prepare_demo
 from circdesk.edge.logs import configure_logs
 from circdesk.edge.metrics import count_together
+from circdesk.edge.server import Server
 from circdesk.edge.tracing import tracing
 from circdesk.settings import Settings, SettingsError, load_settings
 from circdesk.worker import embedded_worker
 
-# Seconds that running requests get to end after a signal to stop.
-_GRACE = 15
+# Open files beside the connections: the database's, logs, uploads, libraries.
+_OTHER_FILES = 512
 
 
 def serve(*, demo: bool, host: str, port: int) -> None:
@@ -31,6 +32,7 @@ def serve(*, demo: bool, host: str, port: int) -> None:
     # uvicorn raises the signal that ended it once more; that one ends what stands around it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
+    _allow_open_files(2 * settings.max_connections + _OTHER_FILES)
     listener = _listen(host, port)
     if "public_url" not in settings.model_fields_set:
         address = address_of(host, listener.getsockname()[1])
@@ -47,22 +49,23 @@ def serve(*, demo: bool, host: str, port: int) -> None:
 
 def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE,
-    )
     with ExitStack() as stack:
         if settings.env in ("development", "sandbox"):
             stack.enter_context(embedded_worker(settings))
         typer.echo(_addresses(settings, demo=demo), err=True)
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(app, max_connections=settings.max_connections).run(sockets=[listener])
 
 
 def _end(_number: int, _frame: object) -> NoReturn:
     raise SystemExit(0)
+
+
+def _allow_open_files(count: int) -> None:
+    """Ask for as many as may be needed, since the usual 1024 is less; what there is must do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -93,6 +93,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         middlewares: ASGI middlewares, outermost first; the door is among them.
         at_end: Called after the last request, when the threads have ended.
         threads: Requests that run at once.
+        most: Requests that run or wait at once; more are turned away.
         timeout: Seconds that a piece of a streamed body may take.
         patience: Seconds that a request may wait for a thread.
     """
@@ -106,6 +107,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         middlewares: Iterable[Callable[[ASGIApp], ASGIApp]],
         at_end: Callable[[], None],
         threads: int,
+        most: int,
         timeout: float,
         patience: float,
     ) -> None:
@@ -117,7 +119,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         )
         self.app = RoutedFlask("circdesk", static_folder=None)
         self._bridge = Bridge(
-            self.app.wsgi_app, threads=threads, timeout=timeout, patience=patience
+            self.app.wsgi_app, threads=threads, most=most, timeout=timeout, patience=patience
         )
         self._at_end = at_end
         for page, view in pages.items():

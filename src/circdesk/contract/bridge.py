@@ -17,9 +17,6 @@ from circdesk.contract.environ import make_environ
 from circdesk.contract.requests import Overloaded, RequestTimeout
 from circdesk.contract.streams import BodyStream
 
-# As many requests as this may wait for each thread; more are turned away at once.
-_WAITING_PER_THREAD = 16
-
 # Under this key the scope carries a body that was read whole; without it the body streams.
 BODY = "circdesk.body"
 
@@ -34,6 +31,7 @@ class Bridge:
     Args:
         wsgi_app: The WSGI application.
         threads: Requests that run at once.
+        most: Requests that run or wait at once; more are turned away.
         timeout: Seconds that a piece of a streamed body may take.
         patience: Seconds that a request may wait for a thread; without an end, all that wait for
             requests that run into their own deadlines would add up to minutes.
@@ -44,6 +42,7 @@ class Bridge:
         wsgi_app: Callable[..., Iterable[bytes]],
         *,
         threads: int,
+        most: int,
         timeout: float,
         patience: float,
     ) -> None:
@@ -52,7 +51,7 @@ class Bridge:
         self._patience = patience
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="circdesk")
         self._crossings: set[_Crossing] = set()
-        self._most = threads * (1 + _WAITING_PER_THREAD)
+        self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one request.

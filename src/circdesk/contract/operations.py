@@ -12,7 +12,21 @@ from circdesk.contract.schemas import PARSERS, Check, Schemas
 JSON = dict[str, Any]
 
 # What the edge adds to every answer after the check.
-EDGE_HEADERS = frozenset(("x-request-id", "x-content-type-options", "set-cookie"))
+EDGE_HEADERS = frozenset(
+    (
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "content-encoding",
+        "content-security-policy",
+        "referrer-policy",
+        "set-cookie",
+        "strict-transport-security",
+        "vary",
+        "x-content-type-options",
+        "x-frame-options",
+        "x-request-id",
+    )
+)
 # In a merge patch, a member that was not sent means that it stays as it is (RFC 7396).
 _MERGE_PATCH = "application/merge-patch+json"
 

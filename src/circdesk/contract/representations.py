@@ -4,19 +4,16 @@ Everything here follows RFC 9110: section 8.8.3 (entity tags), 12.5.3 (Accept-En
 and 13.1.2 (If-None-Match).
 """
 
-import gzip
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from circdesk.contract.encodings import SHORTEST, choose_coding, encode, is_compressible
+
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
-# What compression must save before it is worth a second variant; images save next to nothing.
-_WORTHWHILE = 0.9
-
 _ENTITY_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
-_WEIGHT = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?", re.ASCII)
 
 
 class _Variant(NamedTuple):
@@ -30,8 +27,8 @@ class _Variant(NamedTuple):
 class Representation:
     """A body that does not change while the process lives, and how it is answered.
 
-    The gzip variant is made once, here, and only where it is worth its memory. It has an
-    entity tag of its own, because a strong tag stands for exact bytes.
+    Each of its variants is made once, when it is asked for. It has an entity tag of its own,
+    because a strong tag stands for exact bytes; the edge accepts it back as the plain one's.
 
     Args:
         body: The bytes to serve.
@@ -47,15 +44,13 @@ class Representation:
         cache_control: str,
         headers: Sequence[tuple[str, str]] = (),
     ) -> None:
-        digest = hashlib.sha256(body).hexdigest()
-        self._plain = _variant(body, f'"{digest}"', media_type)
-        self._gzip: _Variant | None = None
+        self._body, self._media_type = body, media_type
+        self._digest = hashlib.sha256(body).hexdigest()
+        self._varies = len(body) >= SHORTEST and is_compressible(media_type)
         self._headers = [("cache-control", cache_control), *headers]
-        # The same body always becomes the same bytes: no time stamp goes into the archive.
-        compressed = gzip.compress(body, compresslevel=9, mtime=0)
-        if len(compressed) <= _WORTHWHILE * len(body):
-            self._gzip = _variant(compressed, f'"{digest}-gzip"', media_type, "gzip")
+        if self._varies:
             self._headers.append(("vary", "Accept-Encoding"))
+        self._variants: dict[str | None, _Variant] = {}
 
     def respond(self, headers: Mapping[str, str]) -> Answer:
         """The answer to a GET: status, headers, body; HEAD sends the same without the body.
@@ -64,23 +59,25 @@ class Representation:
             headers: The request's headers, either with names in lower case or in a mapping
                 that ignores case.
         """
-        variant = self._select(headers.get("accept-encoding", ""))
+        plain = f'"{self._digest}"'
+        if lists_entity_tag(headers.get("if-none-match", ""), plain):
+            return 304, [("etag", plain), *self._headers], b""
+        coding = choose_coding(headers.get("accept-encoding", "")) if self._varies else None
+        variant = self._variants.get(coding)
+        if variant is None:
+            # Two threads may make it at the same time, and make the same.
+            variant = self._variants[coding] = self._make(coding)
         shared = [("etag", variant.entity_tag), *self._headers]
-        if lists_entity_tag(headers.get("if-none-match", ""), variant.entity_tag):
-            return 304, shared, b""
         return 200, [*variant.content_headers, *shared], variant.body
 
-    def _select(self, accept_encoding: str) -> _Variant:
-        if self._gzip is not None and prefers_gzip(accept_encoding):
-            return self._gzip
-        return self._plain
-
-
-def _variant(body: bytes, entity_tag: str, media_type: str, coding: str = "") -> _Variant:
-    headers = [("content-type", media_type), ("content-length", str(len(body)))]
-    if coding:
-        headers.append(("content-encoding", coding))
-    return _Variant(body, entity_tag, headers)
+    def _make(self, coding: str | None) -> _Variant:
+        body = encode(coding, self._body) if coding else self._body
+        headers = [("content-type", self._media_type), ("content-length", str(len(body)))]
+        if coding is None:
+            return _Variant(body, f'"{self._digest}"', headers)
+        return _Variant(
+            body, f'"{self._digest}-{coding}"', [*headers, ("content-encoding", coding)]
+        )
 
 
 def lists_entity_tag(if_none_match: str, entity_tag: str) -> bool:
@@ -88,32 +85,3 @@ def lists_entity_tag(if_none_match: str, entity_tag: str) -> bool:
     if if_none_match.strip() == "*":
         return True
     return entity_tag.removeprefix("W/") in _ENTITY_TAG.findall(if_none_match)
-
-
-def prefers_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header wants gzip at least as much as the plain bytes.
-
-    Without the header the bytes go out plain: what it allows then, few such clients can read.
-    """
-    weights = _weights(accept_encoding)
-    anything = weights.get("*", 0.0)
-    compressed = weights.get("gzip", weights.get("x-gzip", anything))
-    # Plain bytes are always acceptable, yet wanted only by those who name them.
-    return compressed > 0 and compressed >= weights.get("identity", 0.0)
-
-
-def _weights(accept_encoding: str) -> dict[str, float]:
-    """Each coding with its weight; one whose weight cannot be read counts as refused."""
-    weights = {}
-    for element in accept_encoding.lower().split(","):
-        coding, _, parameter = (part.strip() for part in element.partition(";"))
-        if coding:
-            weights[coding] = _weight(parameter)
-    return weights
-
-
-def _weight(parameter: str) -> float:
-    if not parameter:
-        return 1.0
-    name, _, number = (part.strip() for part in parameter.partition("="))
-    return float(number) if name == "q" and _WEIGHT.fullmatch(number) else 0.0

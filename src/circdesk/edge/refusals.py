@@ -1,5 +1,7 @@
 """Problems that are answered before or around Flask, in the same form as inside it."""
 
+import re
+
 import structlog
 from starlette.types import Receive, Scope, Send
 
@@ -11,13 +13,17 @@ from circdesk.contract.requests import InternalError
 
 log = structlog.get_logger("circdesk")
 
+# As the contract has it; a longer address is refused, and told so far.
+_LONGEST_INSTANCE = 8192
+_HALF_AN_ESCAPE = re.compile("%.?$")
+
 
 async def refuse(
     scope: Scope, receive: Receive, send: Send, problem: Problem, operation: Operation | None
 ) -> None:
     """Answer a request with a problem; one that the contract does not declare becomes a 500."""
     del receive
-    instance, request_id = request_uri(scope).partition("?")[0], scope["circdesk.request_id"]
+    instance, request_id = _instance(scope), scope["circdesk.request_id"]
     try:
         answer = problem_answer(operation, problem, instance=instance, request_id=request_id)
     except ContractBroken as broken:
@@ -38,3 +44,10 @@ async def send_answer(answer: Answer, scope: Scope, send: Send) -> None:
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
+
+
+def _instance(scope: Scope) -> str:
+    path = request_uri(scope).partition("?")[0]
+    return (
+        _HALF_AN_ESCAPE.sub("", path[:_LONGEST_INSTANCE]) if len(path) > _LONGEST_INSTANCE else path
+    )

@@ -1,4 +1,4 @@
-"""The outermost ring: request id, access log, headers of every answer, the last resort.
+"""Around every request: its id, its line in the access log, the last resort.
 
 It stands around everything, so that nothing is answered without a request id and no error,
 wherever it comes from, leaves in a form of its own.
@@ -15,13 +15,14 @@ from circdesk.contract.requests import InternalError
 from circdesk.edge.access import record
 from circdesk.edge.metrics import begin_request
 from circdesk.edge.refusals import refuse
+from circdesk.edge.tracecontext import read_trace_context
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 REQUEST_ID = "circdesk.request_id"
 
 
 class EveryRequest:
-    """ASGI middleware that gives each request its id and each answer its common headers."""
+    """ASGI middleware that gives each request its id, and tells it with each answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,6 +36,8 @@ class EveryRequest:
         request_id = scope[REQUEST_ID] = _request_id(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if trace := read_trace_context(scope["headers"]):
+            structlog.contextvars.bind_contextvars(trace_id=trace.trace_id)
         answer = _Answer(send, request_id)
         begin_request()
         try:
@@ -51,14 +54,11 @@ class EveryRequest:
 
 
 class _Answer:
-    """The sending side: adds the common headers and remembers the status and the size."""
+    """The sending side: adds the request's id and remembers the status and the size."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
-        self._headers = [
-            (b"x-request-id", request_id.encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        self._headers = [(b"x-request-id", request_id.encode())]
         self.status = self.size = 0
 
     async def send(self, message: Message) -> None:

@@ -21,6 +21,8 @@ from circdesk.settings import Settings
 log = structlog.get_logger("circdesk.imports")
 
 _NAME = "circdesk"
+# For each answer of Redis; a worker that waits for a message asks again each second.
+_SECONDS = 5
 
 
 def _nothing(_job: UUID) -> None:

@@ -1,0 +1,191 @@
+"""Compression: answers over a kilobyte leave as zstd, br or gzip, as the caller likes best.
+
+A compressed variant is other bytes, so its strong entity tag has a suffix of its own (RFC 9110,
+8.8.3), which is taken off again before anything further in compares it. What nobody may store is
+never compressed: it holds a secret, and its length would tell of it to whoever can have a part of
+the same answer chosen (BREACH).
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from circdesk.contract.encodings import (
+    CODINGS,
+    SHORTEST,
+    Encoder,
+    acceptable_codings,
+    choose_coding,
+    is_compressible,
+    make_encoder,
+)
+
+# More than this is compressed in a thread, so that it holds nobody else up for a millisecond.
+_LONG = 64 * 1024
+_BODILESS = frozenset((204, 206, 304))
+_SUFFIX = re.compile(rf'-({"|".join(CODINGS)})"')
+
+RawHeader = tuple[bytes, bytes]
+
+
+class Compression:
+    """ASGI middleware that compresses what is worth it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with plain entity tags; compress its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        accepted, known, conditional = _read(scope["headers"])
+        if conditional:
+            scope = {**scope, "headers": [*_plain_tags(scope["headers"], accepted)]}
+        answer = _Answer(send, accepted, known, is_head=scope["method"] == "HEAD")
+        await self._app(scope, receive, answer.send)
+
+
+class _Answer:
+    """The sending side: decides when the first piece of the body is known.
+
+    Args:
+        send: Sends on.
+        accepted: The request's Accept-Encoding.
+        known: Its If-None-Match.
+        is_head: Whether the answer has no body, and the headers of one that has.
+    """
+
+    def __init__(self, send: Send, accepted: str, known: str, *, is_head: bool) -> None:
+        self._send, self._accepted, self._known, self._is_head = send, accepted, known, is_head
+        self._start: Message | None = None
+        self._encoder: Encoder | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._begin(message)
+        elif self._start is not None:
+            start, self._start = self._start, None
+            await self._send_first(start, message)
+        elif self._encoder is not None:
+            await self._send({**message, "body": await _encode(self._encoder, message)})
+        else:
+            await self._send(message)
+
+    async def _begin(self, start: Message) -> None:
+        headers = MutableHeaders(raw=[*start["headers"]])
+        if start["status"] == 304:
+            _restore_tag(headers, self._known, self._accepted)
+            _vary(headers)
+            await self._send({**start, "headers": headers.raw})
+        elif start["status"] in _BODILESS or not _is_candidate(headers):
+            await self._send(start)
+        else:
+            self._start = start
+
+    async def _send_first(self, start: Message, message: Message) -> None:
+        headers = MutableHeaders(raw=[*start["headers"]])
+        more, length = message.get("more_body", False), headers.get("content-length")
+        if not more and length is None and not self._is_head and len(message["body"]) < SHORTEST:
+            await self._send(start)
+            await self._send(message)
+            return
+        _vary(headers)
+        coding = choose_coding(self._accepted)
+        if coding is not None:
+            headers["content-encoding"] = coding
+            del headers["content-length"]
+            if start["status"] < 300:
+                _mark_tag(headers, coding)
+            # The body that the answer to a HEAD would have is not there to be measured.
+            if not self._is_head:
+                message = await self._encode_first(coding, message, headers)
+        await self._send({**start, "headers": headers.raw})
+        await self._send(message)
+
+    async def _encode_first(
+        self, coding: str, message: Message, headers: MutableHeaders
+    ) -> Message:
+        encoder = make_encoder(coding)
+        body = await _encode(encoder, message)
+        if message.get("more_body", False):
+            self._encoder = encoder
+        else:
+            headers["content-length"] = str(len(body))
+        return {**message, "body": body}
+
+
+async def _encode(encoder: Encoder, message: Message) -> bytes:
+    body = message.get("body", b"")
+    step = encoder.encode if message.get("more_body", False) else encoder.finish
+    return await asyncio.to_thread(step, body) if len(body) > _LONG else step(body)
+
+
+def _is_candidate(headers: MutableHeaders) -> bool:
+    """Whether an answer is of a kind that is compressed, were it long and the caller for it."""
+    length = headers.get("content-length")
+    is_short = length is not None and int(length) < SHORTEST
+    if is_short or "content-encoding" in headers:
+        return False
+    control = headers.get("cache-control", "")
+    forbidden = "no-store" in control or "no-transform" in control
+    return not forbidden and is_compressible(headers.get("content-type", ""))
+
+
+def _vary(headers: MutableHeaders) -> None:
+    if "accept-encoding" not in headers.get("vary", "").lower():
+        headers.add_vary_header("Accept-Encoding")
+
+
+def _mark_tag(headers: MutableHeaders, coding: str) -> None:
+    tag = headers.get("etag", "")
+    if tag.startswith('"'):
+        headers["etag"] = f'{tag[:-1]}-{coding}"'
+
+
+def _restore_tag(headers: MutableHeaders, known: str, accepted: str) -> None:
+    """Say which of the variants that the caller has is the one that is still good."""
+    tag = headers.get("etag", "")
+    if not tag.startswith('"') or tag in known:
+        return
+    for coding in acceptable_codings(accepted):
+        if (variant := f'{tag[:-1]}-{coding}"') in known:
+            headers["etag"] = variant
+
+
+def _plain_tags(headers: Iterable[RawHeader], accepted: str) -> Iterable[RawHeader]:
+    """The headers, their entity tags without suffixes.
+
+    If-Match is about the resource, whichever variant of it was seen. If-None-Match is about what
+    would be sent, so that there a variant counts only for who takes its coding still.
+    """
+    for name, value in headers:
+        if name == b"if-match":
+            yield name, _without_suffixes(value, frozenset(CODINGS))
+        elif name == b"if-none-match":
+            yield name, _without_suffixes(value, acceptable_codings(accepted))
+        else:
+            yield name, value
+
+
+def _without_suffixes(value: bytes, codings: frozenset[str]) -> bytes:
+    text = value.decode("latin-1")
+    plain = _SUFFIX.sub(lambda match: '"' if match[1] in codings else match[0], text)
+    return plain.encode("latin-1")
+
+
+def _read(headers: Iterable[RawHeader]) -> tuple[str, str, bool]:
+    """Accept-Encoding, If-None-Match, and whether any condition was sent; in one walk."""
+    accepted, known, conditional = [], [], False
+    for name, value in headers:
+        if name == b"accept-encoding":
+            accepted.append(value.decode("latin-1"))
+        elif name == b"if-none-match":
+            known.append(value.decode("latin-1"))
+            conditional = True
+        elif name == b"if-match":
+            conditional = True
+    return ", ".join(accepted), ", ".join(known), conditional

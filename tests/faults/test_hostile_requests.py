@@ -1,0 +1,170 @@
+"""Ten thousand hostile requests against a running service, which stays as it was.
+
+In CI it is a tenth of them, the same ones each time; `TEST_LONG=1` sends all. Whatever a client
+does, it gets no 5xx but our own for overload, and leaves no memory, connection, thread or open
+file behind.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+from tests.faults.hostile import Hostile, make_hostile
+
+LONG = bool(os.environ.get("TEST_LONG"))
+COUNT = 10_000 if LONG else 1_000
+SEED = 20261121
+# The service fills its pools and caches by these first.
+WARM_UP = 500
+CLIENTS = 16
+# Seconds that a client waits for an answer, or for the connection to be closed on it.
+PATIENCE = 0.5
+START = 120
+# What is left over is gone when the service has given up on those that stay silent.
+SETTLED = 45
+
+STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
+
+
+class Usage(NamedTuple):
+    """What a process holds."""
+
+    kilobytes: int
+    threads: int
+    files: int
+
+
+class Service(NamedTuple):
+    """A service that runs as a process of its own."""
+
+    process: "subprocess.Popen[bytes]"
+    address: tuple[str, int]
+    log: Path
+
+    def usage(self) -> Usage:
+        place = Path("/proc") / str(self.process.pid)
+        status = (place / "status").read_text()
+        kilobytes = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert kilobytes is not None
+        return Usage(int(kilobytes[1]), len([*(place / "task").iterdir()]), self._files(place))
+
+    def _files(self, place: Path) -> int:
+        return len([*(place / "fd").iterdir()])
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A demo on SQLite; its log is a file, so that no reader holds it up."""
+    program = "from circdesk.cli import main; main()"
+    arguments = ("serve", "--demo", "--host", "127.0.0.1", "--port", "0")
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "CIRCDESK_ENV": "development", "NO_COLOR": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+        )
+    try:
+        deadline = time.monotonic() + START
+        while b"Credentials" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        base_url = json.loads((tmp_path / "instance" / "demo.json").read_text())["base_url"]
+        host, port = base_url.removeprefix("http://").split(":")
+        yield Service(process, (host, int(port)), log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def attack(address: tuple[str, int], hostile: Hostile) -> bytes:
+    """Be one hostile client; what it is answered, where it reads."""
+    with socket.create_connection(address, timeout=PATIENCE) as client:
+        try:
+            for number, piece in enumerate(hostile.pieces):
+                if number:
+                    time.sleep(hostile.pause)
+                client.sendall(piece)
+            return _read(client) if hostile.reads else b""
+        except (TimeoutError, ConnectionError, BrokenPipeError):
+            # Silence is an answer to what is not finished, and so is a closed connection.
+            return b""
+
+
+def _read(client: socket.socket) -> bytes:
+    """All that comes until nothing comes for a while."""
+    answer = b""
+    client.settimeout(PATIENCE / 5)
+    try:
+        while piece := client.recv(65536):
+            answer += piece
+    except (TimeoutError, ConnectionError):
+        pass
+    return answer
+
+
+def errors(answer: bytes) -> list[bytes]:
+    """The server errors in an answer, or in several, but for our own refusal of overload."""
+    return [
+        status
+        for status in STATUS.findall(answer)
+        if status.startswith(b"5") and not (status == b"503" and b'"code":"overloaded"' in answer)
+    ]
+
+
+def attack_with(service: Service, numbers: range) -> None:
+    def run(number: int) -> str | None:
+        hostile = make_hostile(SEED, number)
+        answer = attack(service.address, hostile)
+        found = errors(answer)
+        return (
+            f"{SEED}-{number}: {hostile!r:.2000} was answered {answer!r:.2000}" if found else None
+        )
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        faults = [fault for fault in pool.map(run, numbers) if fault]
+    assert faults == []
+
+
+def settle(service: Service, before: Usage) -> Usage:
+    """What the service holds when all connections are gone, or still after a long wait."""
+    deadline = time.monotonic() + SETTLED
+    while True:
+        usage = service.usage()
+        if usage.files <= before.files or time.monotonic() > deadline:
+            return usage
+        time.sleep(0.5)
+
+
+def test_hostile_requests_leave_nothing_behind(service: Service) -> None:
+    url = "http://{}:{}".format(*service.address)
+    attack_with(service, range(WARM_UP))
+    with httpx.Client(base_url=url) as client:
+        # Every thread of the pool has its connection to the database by now.
+        list(ThreadPoolExecutor(32).map(lambda _: client.get("/api/books").status_code, range(200)))
+    time.sleep(2)
+    before = service.usage()
+
+    attack_with(service, range(WARM_UP, WARM_UP + COUNT))
+
+    after = settle(service, before)
+    assert after.files <= before.files, (before, after)
+    assert after.threads <= before.threads, (before, after)
+    assert after.kilobytes < 1.3 * before.kilobytes, (before, after)
+    assert httpx.get(f"{url}/readiness").json()["status"] == "ready"
+    assert httpx.get(f"{url}/api/books", params={"q": "darkness"}).json()["total"] > 0
+    assert b"Traceback" not in service.log.read_bytes()
