@@ -16,7 +16,7 @@ from circdesk.catalog.imports.jobs.running import Runner
 from circdesk.circulation.notices.mailing import MailServer, mail_notices
 from circdesk.circulation.periodic import forget, run_due
 from circdesk.db.engine import make_engine
-from circdesk.db.errors import DatabaseUnavailable
+from circdesk.db.errors import DatabaseUnavailable, raises_problems
 from circdesk.db.unit_of_work import Sessions, make_sessions
 from circdesk.housekeeping import tidy
 from circdesk.service.heartbeat import Heartbeat
@@ -123,7 +123,8 @@ class _Scheduler(Scheduler):  # type: ignore[misc]  # huey has no types.
 
 def _try(failure: str, deed: Callable[[], None]) -> None:
     try:
-        deed()
+        with raises_problems():
+            deed()
     except DatabaseUnavailable as error:
         # It may be away for a while; the next time is soon.
         log.warning(failure, reason=error.message)

@@ -117,7 +117,8 @@ class Launcher:
     def worker(self, place: Path, settings: Settings, **variables: str) -> Iterator[Process]:
         """A process that runs imports and does chores, once it does."""
         with self._run(place, settings, None, variables) as process:
-            alive = place / "instance" / "worker.alive"
+            instance = Path(variables.get("CIRCDESK_INSTANCE", place / "instance"))
+            alive = instance / "worker.alive"
             until(alive.exists, process.log)
             yield process
 

@@ -81,13 +81,14 @@ def refused_in_time(ask: Callable[[], httpx.Response]) -> httpx.Response:
 
 class TestSessions:
     def test_who_signs_in_here_is_known_there(
-        self, urls: tuple[str, str], there: httpx.Client, sessions: Sessions
+        self, urls: tuple[str, str], here: httpx.Client, there: httpx.Client, sessions: Sessions
     ) -> None:
         let_sign_in(sessions)
         browser = sign_in(urls[0])
 
         assert there.get("/api/session", headers=browser).status_code == 200
-        assert there.get("/api/me", headers=browser).json()["email"] == "member@example.org"
+        me = there.get("/api/me", headers=browser).json()
+        assert me == here.get("/api/me", headers=browser).json()
 
     def test_who_signs_out_here_is_refused_there(
         self, urls: tuple[str, str], here: httpx.Client, there: httpx.Client, sessions: Sessions

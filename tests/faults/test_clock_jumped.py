@@ -39,7 +39,8 @@ jumps = pytest.mark.parametrize("jump", [DAY, -DAY], ids=["forward", "back"])
 @pytest.fixture(scope="module")
 def shared(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The settings, with files that the processes share."""
-    return settings.model_copy(update={"uploads": tmp_path_factory.mktemp("uploads")})
+    instance = tmp_path_factory.mktemp("instance")
+    return settings.model_copy(update={"instance": instance, "uploads": instance / "uploads"})
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def process(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Process]:
     """A process whose clock may be moved."""
-    with launcher.service(tmp_path_factory.mktemp("service"), shared) as process:
+    place = tmp_path_factory.mktemp("service")
+    with launcher.service(place, shared, CIRCDESK_INSTANCE=str(shared.instance)) as process:
         yield process
 
 
@@ -218,8 +220,8 @@ def test_a_worker_goes_on(
     def is_done(job: str) -> bool:
         return bool(client.get(f"/api/imports/{job}", headers=ADMIN).json()["state"] == "done")
 
-    with launcher.worker(tmp_path, shared) as worker:
-        alive = tmp_path / "instance" / "worker.alive"
+    with launcher.worker(tmp_path, shared, CIRCDESK_INSTANCE=str(shared.instance)) as worker:
+        alive = shared.instance / "worker.alive"
         first = send(1)
         until(lambda: is_done(first), worker.log)
         # Both are on one machine.

@@ -90,6 +90,22 @@ def as_problem(error: Exception) -> DatabaseUnavailable | None:
     return None
 
 
+@contextmanager
+def raises_problems() -> Iterator[None]:
+    """Raise what a driver's error in the block amounts to; all else as it is.
+
+    Raises:
+        DatabaseUnavailable, DatabaseBusy: As `as_problem` tells; the error is their cause.
+    """
+    try:
+        yield
+    except (DBAPIError, PoolTimeoutError) as error:
+        problem = as_problem(error)
+        if problem is None:
+            raise
+        raise problem from error
+
+
 def as_unknown_outcome(error: DBAPIError) -> OutcomeUnknown | None:
     """The problem of an error at COMMIT after which nobody can tell what was stored, or None."""
     # A server that refuses a COMMIT says so, with an SQLSTATE; SQLite is never lost.

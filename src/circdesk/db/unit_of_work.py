@@ -9,11 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from circdesk.db.engine import READING, WRITING
-from circdesk.db.errors import as_problem, as_unknown_outcome
+from circdesk.db.errors import as_unknown_outcome, raises_problems
 from circdesk.db.together import Together
 
 # A row, and the statement that stores it.
@@ -83,15 +82,10 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
     token = _current.set(session)
     try:
         # The session's own context manager closes it, which rolls back what is not committed.
-        with session:
+        with raises_problems(), session:
             yield session
             if writing:
                 _end(session, sessions)
-    except (DBAPIError, PoolTimeoutError) as error:
-        problem = as_problem(error)
-        if problem is None:
-            raise
-        raise problem from error
     finally:
         _current.reset(token)
 

@@ -24,7 +24,7 @@ from circdesk.catalog.imports.reading.marc.items import ItemMapping
 from circdesk.catalog.imports.reading.records import NotThisFormatError
 from circdesk.catalog.imports.reading.sources import open_source
 from circdesk.catalog.imports.writing.writer import Options, Writer
-from circdesk.db.errors import DatabaseUnavailable
+from circdesk.db.errors import DatabaseUnavailable, raises_problems
 
 log = structlog.get_logger("circdesk.imports")
 
@@ -57,16 +57,24 @@ class Runner:
 
         An error that may pass leaves the job to be taken up again, three times at most.
         """
+        try:
+            with raises_problems():
+                self._take_and_run(job_id)
+        except LeaseLostError:
+            log.warning("import_taken_over", job=str(job_id))
+        except DatabaseUnavailable as error:
+            log.warning("import_waits_for_database", job=str(job_id), reason=error.message)
+
+    def _take_and_run(self, job_id: UUID) -> None:
         taken = take(self._engine, job_id)
         if taken is None:
             return
         lease, job = taken
         try:
-            self._run(lease, job)
-        except LeaseLostError:
-            log.warning("import_taken_over", job=str(job_id))
-        except DatabaseUnavailable as error:
-            log.warning("import_waits_for_database", job=str(job_id), reason=error.message)
+            with raises_problems():
+                self._run(lease, job)
+        except (LeaseLostError, DatabaseUnavailable):
+            raise
         except Exception:
             log.exception("import_broke_off", job=str(job_id))
             lease.release()
