@@ -13,7 +13,6 @@ _SECRET_NAME = re.compile(
     r"passw|passphrase|secret|token|(?:^|[_-])key$|authorization|cookie|e?-?mail|verifier|csrf",
     re.IGNORECASE,
 )
-# Each form begins with something rare, so that a text which has none of them is passed quickly.
 _SECRET_FORM = re.compile(
     r"\bcd[a-z]_[\w-]{8,}"  # Our own: API keys, authorization codes, refresh tokens.
     r"|\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?"  # A JSON Web Token (RFC 7519).
@@ -24,8 +23,6 @@ _SECRET_FORM = re.compile(
     r"|(?<=card:)[\w%-]+",  # The number of a person's card, where it stands for the person.
     re.IGNORECASE,
 )
-# One of these stands in whatever the pattern finds.
-_HINT = re.compile(r"@|eyJ|[cC][dD][a-zA-Z]_|(?i:bearer |basic |card:)")
 # What is nested deeper is no log entry of ours.
 _DEEPEST = 6
 
@@ -46,7 +43,22 @@ def redact(
 
 def redact_text(text: str) -> str:
     """The text without whatever has the form of a secret, or is a mail address."""
-    return _SECRET_FORM.sub(HIDDEN, text) if _HINT.search(text) else text
+    return _SECRET_FORM.sub(HIDDEN, text) if _may_have_one(text.lower()) else text
+
+
+def _may_have_one(lower: str) -> bool:
+    """Whether something stands in the text that is in all of these forms; it is asked in passing.
+
+    Nearly all texts are passed by this, in a tenth of the time that the pattern takes.
+    """
+    return (
+        "@" in lower
+        or "cd" in lower
+        or "eyj" in lower
+        or "card:" in lower
+        or "bearer " in lower
+        or "basic " in lower
+    )
 
 
 @lru_cache(1024)
