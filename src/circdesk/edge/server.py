@@ -193,6 +193,8 @@ class Server(uvicorn.Server):
             http=protocol,
             # The contract has no web sockets; whoever asks for one is answered as without.
             ws="none",
+            # uvicorn would believe any X-Forwarded-For from this machine.
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             server_header=False,
