@@ -168,4 +168,3 @@ def test_hostile_requests_leave_nothing_behind(service: Service) -> None:
     assert httpx.get(f"{url}/readiness").json()["status"] == "ready"
     assert httpx.get(f"{url}/api/books", params={"q": "darkness"}).json()["total"] > 0
     assert b"Traceback" not in service.log.read_bytes()
-    print(before, after)
