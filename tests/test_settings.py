@@ -236,6 +236,10 @@ class TestValues:
             ("CIRCDESK_SECRET_KEY", "hush-too-short"),
             ("CIRCDESK_PUBLIC_URL", "library.example"),
             ("CIRCDESK_LOG_LEVEL", "LOUD"),
+            ("CIRCDESK_CORS_ORIGINS", "*"),
+            ("CIRCDESK_CORS_ORIGINS", "library.example"),
+            ("CIRCDESK_CORS_ORIGINS", "https://library.example/"),
+            ("CIRCDESK_CORS_ORIGINS", "https://a.example,https://*.b.example"),
             ("DATABASE_URL", "mysql://user:hush@db/c"),
             ("DATABASE_URL", "hush"),
         ],
@@ -274,6 +278,21 @@ class TestValues:
         monkeypatch.setenv("CIRCDESK_PUBLIC_URL", "https://library.example/desk/")
 
         assert load_settings().public_url == "https://library.example/desk"
+
+    @pytest.mark.parametrize(
+        ("given", "origins"),
+        [
+            ("", ()),
+            ("https://a.example", ("https://a.example",)),
+            ("https://a.example, http://[::1]:80", ("https://a.example", "http://[::1]:80")),
+        ],
+    )
+    def test_origins_are_separated_by_commas(
+        self, given: str, origins: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CIRCDESK_CORS_ORIGINS", given)
+
+        assert load_settings().allowed_origins == origins
 
     def test_secrets_never_show(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DATABASE_URL", "postgresql://circdesk:hush@db/circdesk")

@@ -25,7 +25,7 @@ Start = Callable[..., "Running"]
 
 
 class App:
-    """Answers with its path; `slow` waits for a sign, `large` is a large answer, `body` reads."""
+    """Answers with its path. `slow` waits, `large` and `stream` say much; `body` reads."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -45,12 +45,22 @@ class App:
             await asyncio.to_thread(self.go.wait, SECONDS)
         elif name == "large":
             body = LARGE
+        elif name == "stream":
+            await _stream(send)
         elif name == "body":
             while (await receive()).get("more_body", False):
                 pass
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+async def _stream(send: Send) -> None:
+    """Send pieces without an end, and give up on a peer that does not take them."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while True:
+        async with asyncio.timeout(0.2):
+            await send({"type": "http.response.body", "body": LARGE[:65536], "more_body": True})
 
 
 class Running:
@@ -234,10 +244,11 @@ class TestMalformed:
 
 class TestReaders:
     @pytest.mark.usefixtures("impatient")
-    def test_one_that_takes_nothing_is_hung_up_on(self, start: Start) -> None:
+    @pytest.mark.parametrize("name", [b"large", b"stream"])
+    def test_one_that_takes_nothing_is_hung_up_on(self, start: Start, name: bytes) -> None:
         running = start()
         with running.connect() as client:
-            client.sendall(GET % b"large")
+            client.sendall(GET % name)
             assert client.recv(1) == b"H"
             assert wait_until(lambda: not running.server.server_state.connections)
 

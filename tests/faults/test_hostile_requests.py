@@ -28,8 +28,8 @@ SEED = 20261121
 # The service fills its pools and caches by these first.
 WARM_UP = 500
 CLIENTS = 16
-# Seconds that a client waits for an answer, or for the connection to be closed on it.
-PATIENCE = 0.5
+# Seconds that a client waits for a connection, and then for something to come on it.
+CONNECT, PATIENCE = 30, 0.1
 START = 120
 # What is left over is gone when the service has given up on those that stay silent.
 SETTLED = 45
@@ -93,7 +93,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def attack(address: tuple[str, int], hostile: Hostile) -> bytes:
     """Be one hostile client; what it is answered, where it reads."""
-    with socket.create_connection(address, timeout=PATIENCE) as client:
+    with socket.create_connection(address, timeout=CONNECT) as client:
         try:
             for number, piece in enumerate(hostile.pieces):
                 if number:
@@ -108,7 +108,7 @@ def attack(address: tuple[str, int], hostile: Hostile) -> bytes:
 def _read(client: socket.socket) -> bytes:
     """All that comes until nothing comes for a while."""
     answer = b""
-    client.settimeout(PATIENCE / 5)
+    client.settimeout(PATIENCE)
     try:
         while piece := client.recv(65536):
             answer += piece

@@ -96,9 +96,12 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is on its way, and the peer has to take it."""
         super().on_response_complete()
-        waiting = self.transport.get_write_buffer_size()
-        if waiting and self._write_deadline is None:
-            self._await_reader(waiting)
+        self._await_reader()
+
+    def pause_writing(self) -> None:
+        """The peer takes an answer more slowly than it is made."""
+        super().pause_writing()
+        self._await_reader()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more, and let the request that is being answered know."""
@@ -131,17 +134,22 @@ class Protocol(HttpToolsProtocol):
         self._deadline = None
         self.transport.close()
 
-    def _await_reader(self, before: int) -> None:
-        self._write_deadline = self.loop.call_later(_WRITE_SECONDS, self._check_reader, before)
+    def _await_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and self._write_deadline is None:
+            self._write_deadline = self.loop.call_later(_WRITE_SECONDS, self._check_reader, waiting)
 
     def _check_reader(self, before: int) -> None:
-        """Hang up on a peer that has taken nothing; to close would be to wait for it."""
+        """Hang up on a peer that has taken nothing; to close would be to wait for it.
+
+        While an answer is being made, more of it comes, and its maker has a deadline of its own.
+        """
         self._write_deadline = None
-        waiting = self.transport.get_write_buffer_size()
-        if waiting >= before:
+        is_over = self.transport.is_closing() or self._is_idle()
+        if is_over and self.transport.get_write_buffer_size() >= before:
             self.transport.abort()
-        elif waiting:
-            self._await_reader(waiting)
+        else:
+            self._await_reader()
 
     def _refuse(self, problem: Problem) -> None:
         """Answer without the application; never in the midst of an answer, nor before its turn."""
@@ -193,6 +201,8 @@ class Server(uvicorn.Server):
             http=protocol,
             # The contract has no web sockets; whoever asks for one is answered as without.
             ws="none",
+            # uvicorn would believe any X-Forwarded-For from this machine.
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             server_header=False,
