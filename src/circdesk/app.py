@@ -23,6 +23,11 @@ from circdesk.contract.representations import Representation
 from circdesk.db.engine import make_engine
 from circdesk.db.unit_of_work import make_sessions
 from circdesk.edge.addresses import OneAddress
+from circdesk.edge.extensions import bind_limiter, make_limiter
+from circdesk.edge.guarded_door import GuardedDoor
+from circdesk.edge.limits import RateLimits
+from circdesk.edge.policies import Buckets, read_policies
+from circdesk.edge.proxies import BelievedProxies
 from circdesk.edge.refusals import refuse
 from circdesk.edge.requests import EveryRequest
 from circdesk.edge.views import add_error_handlers, make_page_view, make_view_factory
@@ -46,7 +51,14 @@ def create_app(settings: Settings) -> ContractApp:
     mail_hook = MailHook(settings.mail_hook_url)
     pages = oauth_pages(settings, contract.document)
 
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    limiter = make_limiter(redis_url)
+    buckets = Buckets(read_policies(settings), settings.secret_key.get_secret_value())
+    limits = RateLimits(limiter, buckets)
+    guard = GuardedDoor(limits, buckets, authenticator, refuse)
+
     def close() -> None:
+        limits.close()
         authenticator.close()
         mail_hook.close()
         access_tokens.close()
@@ -57,8 +69,8 @@ def create_app(settings: Settings) -> ContractApp:
         contract=contract,
         documents=docs_pages(_docs_client(settings)),
         pages=pages,
-        authenticate=authenticator,
-        refuse=refuse,
+        authenticate=guard.authenticate,
+        refuse=guard.refuse,
         limits=Limits(
             body_bytes=settings.max_body_bytes,
             stream_bytes=settings.max_import_bytes,
@@ -69,20 +81,24 @@ def create_app(settings: Settings) -> ContractApp:
         contract,
         make_view=make_view_factory(sessions, upload_limit=settings.max_import_bytes),
         pages={page: make_page_view(sessions, page) for page in pages},
+        # Who is calling is the same for all that follows.
         # Whatever happens further in is answered with a request id, logged, and counted once;
         # whatever passes the door keeps to the contract.
-        middlewares=[EveryRequest, *_one_address(settings), door],
+        middlewares=[*_proxies(settings), EveryRequest, *_one_address(settings), door],
         at_end=close,
         threads=settings.threads,
         timeout=settings.body_timeout_seconds,
     )
     add_error_handlers(app.app)
+    bind_limiter(limiter, app.app)
+    limits.bind(app.app)
     app.app.extensions |= _contract_bodies(contract, settings.public_url)
     app.app.extensions |= {
         "circdesk.settings": settings,
         "circdesk.contract": contract,
         "circdesk.access_tokens": access_tokens,
         "circdesk.mail_hook": mail_hook,
+        "circdesk.rate_limits": limits,
         "circdesk.authorization_server": AuthorizationServer(settings.public_url, access_tokens),
     }
     app.assemble()
@@ -92,6 +108,11 @@ def create_app(settings: Settings) -> ContractApp:
 def _docs_client(settings: Settings) -> str:
     """The client of the demo; elsewhere people type in one of their own."""
     return str(PUBLIC_CLIENT_ID) if settings.env in ("development", "sandbox") else ""
+
+
+def _proxies(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:
+    """Where nothing stands in front of the service, nobody is believed to speak for others."""
+    return [partial(BelievedProxies, hops=settings.proxy_hops)] if settings.proxy_hops else []
 
 
 def _one_address(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:

@@ -43,6 +43,8 @@ def serve(*, demo: bool, host: str, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Which proxies are believed is a setting; uvicorn would believe each on this machine.
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE,
     )
     with ExitStack() as stack:

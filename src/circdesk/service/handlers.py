@@ -10,6 +10,7 @@ from circdesk.contract.requests import NotFound
 from circdesk.db.unit_of_work import current_session
 from circdesk.service import probes
 from circdesk.service.index import index_body, problem_entry
+from circdesk.visits import current_visit
 
 CONTRACT_JSON = "circdesk.contract_json"
 CONTRACT_YAML = "circdesk.contract_yaml"
@@ -33,6 +34,12 @@ def get_liveness() -> dict[str, str]:
 def get_readiness() -> dict[str, Any]:
     """The service can do its work: the database answers and is migrated."""
     return probes.readiness(current_session())
+
+
+def get_rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
+    """The policies that apply to the caller, and what is left of them."""
+    limits = current_app.extensions["circdesk.rate_limits"]
+    return {"items": list(limits.describe(current_visit()))}, 200, {"Cache-Control": "no-store"}
 
 
 def list_problems() -> dict[str, Any]:
