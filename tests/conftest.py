@@ -188,6 +188,8 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
         encryption_key=SecretStr("an encryption key that only tests know"),
         public_url="http://127.0.0.1:8000",
         threads=4,
+        # Nobody comes near it but the tests of limits, which set their own.
+        rate_limits="1000000/minute",
     )
     for secret in (settings.secret_key, settings.encryption_key):
         SECRETS.learn(secret.get_secret_value())
@@ -311,7 +313,8 @@ def base_url(
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     app = create_app(settings.model_copy(update={"public_url": url}))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, proxy_headers=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     with beating(settings):

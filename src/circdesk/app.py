@@ -27,8 +27,13 @@ from circdesk.edge.beside import Beside
 from circdesk.edge.ceilings import Ceilings
 from circdesk.edge.compression import Compression
 from circdesk.edge.cors import Cors
+from circdesk.edge.extensions import bind_limiter, make_limiter
+from circdesk.edge.guarded_door import GuardedDoor
+from circdesk.edge.limits import RateLimits
 from circdesk.edge.metrics import forget_pool, watch_pool
 from circdesk.edge.metrics_page import MetricsPage
+from circdesk.edge.policies import Buckets, read_policies
+from circdesk.edge.proxies import BelievedProxies
 from circdesk.edge.refusals import refuse
 from circdesk.edge.requests import EveryRequest
 from circdesk.edge.security_headers import SecurityHeaders
@@ -58,7 +63,14 @@ def create_app(settings: Settings) -> ContractApp:
     probes = Probes(engine, settings)
     watch_pool(engine)
 
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    limiter = make_limiter(redis_url)
+    buckets = Buckets(read_policies(settings), settings.secret_key.get_secret_value())
+    limits = RateLimits(limiter, buckets)
+    guard = GuardedDoor(limits, buckets, authenticator, refuse)
+
     def close() -> None:
+        limits.close()
         authenticator.close()
         mail_hook.close()
         access_tokens.close()
@@ -72,8 +84,8 @@ def create_app(settings: Settings) -> ContractApp:
         contract=contract,
         documents={**docs_pages(_docs_client(settings)), "/metrics": metrics_page},
         pages=pages,
-        authenticate=authenticator,
-        refuse=refuse,
+        authenticate=guard.authenticate,
+        refuse=guard.refuse,
         limits=Limits(
             body_bytes=settings.max_body_bytes,
             stream_bytes=settings.max_import_bytes,
@@ -84,11 +96,13 @@ def create_app(settings: Settings) -> ContractApp:
         contract,
         make_view=make_view_factory(sessions, upload_limit=settings.max_import_bytes),
         pages={page: make_page_view(sessions, page) for page in pages},
-        # What a browser must be told stands in every answer, that of the last resort included.
-        # Whatever happens further in is answered with a request id, logged, and counted once,
-        # with the bytes that leave. What is beyond all measure is refused before it is looked at;
-        # whatever passes the door keeps to the contract, and probes need no thread of Flask's.
+        # Who is calling is the same for all that follows. What a browser must be told stands in
+        # every answer, that of the last resort included. Whatever happens further in is answered
+        # with a request id, logged, and counted once, with the bytes that leave. What is beyond all
+        # measure is refused before it is looked at; whatever passes the door keeps to the contract,
+        # and probes need no thread of Flask's.
         middlewares=[
+            *_proxies(settings),
             partial(SecurityHeaders, secure=settings.public_url.startswith("https:")),
             *_cors(settings),
             EveryRequest,
@@ -107,6 +121,8 @@ def create_app(settings: Settings) -> ContractApp:
         patience=2 * settings.database_timeout_seconds,
     )
     add_error_handlers(app.app)
+    bind_limiter(limiter, app.app)
+    limits.bind(app.app)
     app.app.extensions |= _contract_bodies(contract, settings.public_url)
     app.app.extensions |= {
         "circdesk.settings": settings,
@@ -114,6 +130,7 @@ def create_app(settings: Settings) -> ContractApp:
         "circdesk.access_tokens": access_tokens,
         "circdesk.mail_hook": mail_hook,
         "circdesk.probes": probes,
+        "circdesk.rate_limits": limits,
         "circdesk.authorization_server": AuthorizationServer(settings.public_url, access_tokens),
     }
     app.assemble()
@@ -129,6 +146,11 @@ def _cors(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:
     """Without an origin that may read answers, nothing is said of any."""
     origins = settings.allowed_origins
     return [partial(Cors, origins=origins)] if origins else []
+
+
+def _proxies(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:
+    """Where nothing stands in front of the service, nobody is believed to speak for others."""
+    return [partial(BelievedProxies, hops=settings.proxy_hops)] if settings.proxy_hops else []
 
 
 def _one_address(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:

@@ -51,6 +51,9 @@ _DATABASE_SCHEMES = {
     "sqlite": "sqlite",
 }
 
+# At most an hour, which is what Retry-After may say.
+_RATE_LIMIT = r"([a-z_]+=)?[1-9][0-9]{0,8}/(second|minute|hour)"
+
 LogFormat = Literal["json", "console"]
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 Key = Annotated[SecretStr, Field(min_length=32, max_length=1024)]
@@ -212,6 +215,21 @@ class Settings(BaseSettings):
         gt=0,
         le=3600,
         description="The longest wait for the next piece of a request body.",
+    )
+    rate_limits: str = Field(
+        default="",
+        max_length=1000,
+        pattern=rf"^\s*({_RATE_LIMIT}\s*(,\s*{_RATE_LIMIT}\s*)*)?$",
+        description="What differs from the table of limits, such as "
+        "`member=300/minute, anonymous=60/minute`; a limit without a name is for all. Development "
+        "and sandbox allow ten times the table.",
+    )
+    proxy_hops: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="The number of proxies of one's own in front of the service; as many of the "
+        "last entries of `X-Forwarded-For` are believed.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severe level that is logged."

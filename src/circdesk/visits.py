@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Literal
 from uuid import UUID
 
@@ -61,6 +63,23 @@ class Visit:
     address: str | None = None
     user_agent: str | None = None
     stale_session: bool = False
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str | None) -> str:
+    """What counts as one place: an IPv4 address, or the network of an IPv6 address.
+
+    Who has one IPv6 address has at least the 2^64 of its network. Empty for what is no address.
+    """
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return ""
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    # A socket for both versions writes IPv4 addresses so, all of them in one network.
+    mapped = parsed.ipv4_mapped
+    return str(mapped or IPv6Network((int(parsed), 64), strict=False))
 
 
 @contextmanager

@@ -92,6 +92,7 @@ def make_settings(instance: Path, database_url: str) -> Settings:
         secret_key=SecretStr(new_secret()),
         encryption_key=SecretStr(new_secret()),
         public_url=f"http://127.0.0.1:{port}",
+        rate_limits="1000000/second",
     )
 
 
@@ -214,6 +215,7 @@ def service(settings: Settings) -> Iterator[None]:
             "CIRCDESK_ENV": settings.env,
             "CIRCDESK_INSTANCE": str(settings.instance),
             "CIRCDESK_PUBLIC_URL": settings.public_url or "",
+            "CIRCDESK_RATE_LIMITS": settings.rate_limits,
             "CIRCDESK_SECRET_KEY": settings.secret_key.get_secret_value(),
             "CIRCDESK_ENCRYPTION_KEY": settings.encryption_key.get_secret_value(),
             "DATABASE_URL": settings.database_url.get_secret_value(),

@@ -1,22 +1,24 @@
 """Each example of an error is what the service really says."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from limits import parse
 
-from circdesk import clock
 from circdesk.contract.documents import load_bundle
 from circdesk.contract.problems import Problem
 from circdesk.contract.requests import InternalError, RequestTimeout
 from circdesk.db.errors import DatabaseUnavailable
+from circdesk.edge.limits import State, exceeded
+from circdesk.edge.policies import Bucket, Policy
 from circdesk.resources import directory
 from tests.people import api_key
 
 RESPONSES = load_bundle(directory("openapi")).document["components"]["responses"]
 POSTS = "/api/posts"
+MEMBER = Policy("member", parse("600/minute"), 600, 60)
 TOKEN = "/oauth/token"
 
 
@@ -41,17 +43,6 @@ def rely_on_an_old_plan(admin: httpx.Client) -> httpx.Response:
     return admin.post("/api/loans", json=loan)
 
 
-def guess_passwords(admin: httpx.Client) -> httpx.Response:
-    """Fail seven times, each when the wait is over, and then do not wait."""
-    start, guess = clock.now(), {"email": "nobody@example.org", "password": "guess"}
-    with pytest.MonkeyPatch.context() as patch:
-        for seconds in (0, 0, 0, 0, 0, 1, 3, 3):
-            moment = start + timedelta(seconds=seconds)
-            patch.setattr(clock, "now", lambda moment=moment: moment)
-            response = admin.post("/api/session", json=guess)
-    return response
-
-
 PROVOKED: dict[str, Callable[[httpx.Client], httpx.Response]] = {
     "BadRequest": lambda admin: admin.get(f"{POSTS}?per_page=101&colour=red"),
     "Unauthorized": lambda admin: httpx.post(admin.base_url.join(POSTS)),
@@ -69,7 +60,6 @@ PROVOKED: dict[str, Callable[[httpx.Client], httpx.Response]] = {
         POSTS, content=b"x", headers={"Content-Type": "text/plain"}
     ),
     "UnprocessableContent": lambda admin: admin.get("/api/books/isbn:9780441478124"),
-    "TooManyRequests": guess_passwords,
 }
 # OAuth's errors have a form of their own, in which no status stands.
 OAUTH: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
@@ -83,6 +73,9 @@ OAUTH: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
 }
 # What no request brings about by itself has its own tests; here its words are compared.
 WORDS: dict[str, Problem] = {
+    "TooManyRequests": exceeded(
+        Bucket(MEMBER, "user", ""), State(has_taken=False, remaining=0, reset=5)
+    ),
     "RequestTimeout": RequestTimeout("The body did not arrive in time."),
     "InternalServerError": InternalError("Something broke."),
     "ServiceUnavailable": DatabaseUnavailable("The database does not answer at the moment."),

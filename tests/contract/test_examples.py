@@ -53,7 +53,14 @@ BY_PAGE = frozenset(("page", "total", "total_relation"))
 OWN = ("/api/me", "/api/session", "/api/api-keys")
 # What comes by use.
 BY_USE = frozenset(
-    ("export_user", "get_session", "list_my_sessions", "list_signing_keys", "get_key_set")
+    (
+        "export_user",
+        "get_key_set",
+        "get_rate_limit",
+        "get_session",
+        "list_my_sessions",
+        "list_signing_keys",
+    )
 )
 ADDRESS = "http://127.0.0.1:8000"
 

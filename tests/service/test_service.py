@@ -62,6 +62,7 @@ class TestGetIndex:
                 "documentation": "/docs",
                 "health": "/api/health",
                 "problems": "/problems",
+                "rate_limit": "/api/rate-limit",
             },
         }
 

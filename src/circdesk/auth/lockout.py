@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from uuid import UUID
 
 from sqlalchemy import case, delete, exists, literal, or_, select, update
@@ -27,6 +26,7 @@ from circdesk.auth.models import SignInFailure, WebSession
 from circdesk.contract.problems import Problem
 from circdesk.db.base import UtcDateTime
 from circdesk.db.engine import CURSOR_KEY
+from circdesk.visits import network_of
 
 # The id of nobody, so that an unknown account takes the same way as a known one.
 _NOBODY = UUID(int=0)
@@ -123,7 +123,7 @@ def take_back(session: Session, attempt: Attempt) -> None:
 
 def forget_failures(session: Session, user: User, address: str | None) -> None:
     """Let the account start afresh at this address, as after a reset of its password."""
-    pair = _subject(session, "pair", (user.email or str(user.id)).lower(), _network(address))
+    pair = _subject(session, "pair", (user.email or str(user.id)).lower(), network_of(address))
     session.execute(delete(SignInFailure).where(SignInFailure.subject == pair))
 
 
@@ -131,7 +131,7 @@ def _limits(
     session: Session, email: str, user: User | None, address: str | None
 ) -> dict[str, _Limit]:
     """What counts for this attempt, the pair first."""
-    account, network = email.lower(), _network(address)
+    account, network = email.lower(), network_of(address)
     limits = {
         _subject(session, "pair", account, network): _PAIR,
         _subject(session, "address", network): _ADDRESS,
@@ -146,15 +146,6 @@ def _subject(session: Session, *parts: str) -> str:
     key: bytes = session.get_bind().get_execution_options()[CURSOR_KEY]
     text = "\0".join(("lockout", *parts)).encode(errors="surrogatepass")
     return hmac.new(key, text, "sha256").hexdigest()
-
-
-def _network(address: str | None) -> str:
-    """Who has one IPv6 address has at least the 2^64 of its network."""
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return ""
-    return str(parsed if parsed.version == 4 else ip_network((parsed, 64), strict=False))
 
 
 def _is_familiar(session: Session, user_id: UUID, address: str | None) -> bool:

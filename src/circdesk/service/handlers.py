@@ -9,6 +9,7 @@ from circdesk.contract.representations import Representation
 from circdesk.contract.requests import NotFound
 from circdesk.service.index import index_body, problem_entry
 from circdesk.service.probes import current_probes
+from circdesk.visits import current_visit
 
 CONTRACT_JSON = "circdesk.contract_json"
 CONTRACT_YAML = "circdesk.contract_yaml"
@@ -32,6 +33,12 @@ async def get_liveness() -> dict[str, str]:
 async def get_readiness() -> dict[str, Any]:
     """The service can do its work: all that it needs is there."""
     return await current_probes().readiness()
+
+
+def get_rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
+    """The policies that apply to the caller, and what is left of them."""
+    limits = current_app.extensions["circdesk.rate_limits"]
+    return {"items": list(limits.describe(current_visit()))}, 200, {"Cache-Control": "no-store"}
 
 
 def list_problems() -> dict[str, Any]:

@@ -31,6 +31,7 @@ def index_body() -> dict[str, Any]:
         "documentation": "/docs",
         "health": "/api/health",
         "problems": "/problems",
+        "rate_limit": "/api/rate-limit",
     }
     return {"name": "Circdesk", "links": links}
 

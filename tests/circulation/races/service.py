@@ -176,6 +176,7 @@ def _variables(place: Path, settings: Settings) -> dict[str, str]:
         "CIRCDESK_SECRET_KEY": settings.secret_key.get_secret_value(),
         "CIRCDESK_ENCRYPTION_KEY": settings.encryption_key.get_secret_value(),
         "CIRCDESK_LOG_LEVEL": "error",
+        "CIRCDESK_RATE_LIMITS": "1000000/minute",
         # What is proven is that nobody is refused because of others, and not how fast a machine is.
         # A deadlock is refused at once, whatever the deadline.
         "CIRCDESK_DATABASE_TIMEOUT_SECONDS": "30",

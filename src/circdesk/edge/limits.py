@@ -1,0 +1,170 @@
+"""Rate limits: who sends too much hears 429, and everybody hears what is left.
+
+Every request counts once: in Flask for the caller, or where it is refused before, as far as it is
+known by then who calls. So a flood of bad credentials, paths or bodies ends as well.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, cast
+
+import flask
+from flask_limiter import Limiter
+
+from circdesk.auth.pages.common import error_page
+from circdesk.contract.door import Call
+from circdesk.contract.environ import CALL
+from circdesk.contract.forms import WebPage
+from circdesk.contract.operations import Operation
+from circdesk.contract.problems import Problem, fault
+from circdesk.edge.policies import FREE, OWN, Bucket, Buckets
+from circdesk.edge.shared_windows import WindowStorage
+from circdesk.visits import Visit
+
+# Threads that ask Redis for what is answered without Flask.
+_THREADS = 2
+
+
+class RateLimitExceeded(Problem):
+    """There were too many requests; this one was not looked at, and did not count."""
+
+    code = "rate_limit_exceeded"
+    status = 429
+    title = "There were too many requests."
+    advice = "Wait for the seconds in Retry-After; get_rate_limit tells, for free, what is left."
+
+
+class State(NamedTuple):
+    """What is left of a bucket.
+
+    Attributes:
+        reset: Seconds until the first of the requests that count does so no more.
+    """
+
+    has_taken: bool
+    remaining: int
+    reset: int
+
+
+class RateLimits:
+    """The limits of a service.
+
+    Args:
+        limiter: Flask-Limiter with the storage.
+        buckets: Who counts for what.
+    """
+
+    def __init__(self, limiter: Limiter, buckets: Buckets) -> None:
+        # It has a strategy and a storage once it is bound.
+        self._limiter = limiter
+        self._buckets = buckets
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="limits")
+
+    def close(self) -> None:
+        """Free the threads and connections."""
+        self._pool.shutdown()
+        self._storage.close()
+
+    @property
+    def _storage(self) -> WindowStorage:
+        return cast("WindowStorage", self._limiter.storage)
+
+    def bind(self, app: flask.Flask) -> None:
+        """Count what reaches Flask, and tell what is left in each of its answers."""
+        app.before_request(self._count_request)
+        app.after_request(self._tell)
+
+    def count(self, bucket: Bucket) -> State:
+        """Count a request, if there is still a place for it; it may wait for Redis."""
+        has_taken = self._limiter.limiter.hit(bucket.policy.item, bucket.subject)
+        return self.look(bucket, has_taken=has_taken)
+
+    async def count_aside(self, bucket: Bucket) -> State:
+        """Count a request from the event loop, which never waits for Redis."""
+        if not self._storage.waits(bucket.key):
+            return self.count(bucket)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.count, bucket)
+
+    def is_full(self, bucket: Bucket) -> bool:
+        """Whether it is known, without asking, that nothing is left."""
+        return self._storage.is_full(bucket.key)
+
+    def look(self, bucket: Bucket, *, has_taken: bool = False) -> State:
+        """What is left; it costs nothing."""
+        stats = self._limiter.limiter.get_window_stats(bucket.policy.item, bucket.subject)
+        # Floats differ by less than what is rounded here.
+        reset = math.ceil(round(stats.reset_time - time.time(), 3))
+        return State(has_taken, stats.remaining, max(reset, 0))
+
+    def describe(self, visit: Visit) -> Iterator[dict[str, Any]]:
+        """Each policy that applies to the caller, and what is left of it."""
+        yield self._entry(self._buckets.of_caller(visit), ())
+        for name, operations in OWN.items():
+            yield self._entry(self._buckets.of_address(visit.address, name), operations)
+
+    def _entry(self, bucket: Bucket, operations: Sequence[str]) -> dict[str, Any]:
+        state = self.look(bucket)
+        return {
+            "policy": bucket.policy.name,
+            "counted_by": bucket.counted_by,
+            "limit": bucket.policy.limit,
+            "window_seconds": bucket.policy.seconds,
+            "remaining": state.remaining,
+            "reset_seconds": state.reset,
+            "operations": list(operations),
+        }
+
+    def _count_request(self) -> flask.Response | None:
+        call: Call = flask.request.environ[CALL]
+        bucket = flask.g.rate_bucket = self._buckets.find(call.target, call.visit)
+        if bucket is None:
+            return None
+        is_free = isinstance(call.target, Operation) and call.target.operation_id == FREE
+        state = flask.g.rate_state = self.look(bucket) if is_free else self.count(bucket)
+        if is_free or state.has_taken:
+            return None
+        problem = exceeded(bucket, state)
+        if isinstance(call.target, WebPage):
+            page = error_page(problem.status, problem.message, problem.headers)
+            return flask.Response(page.body, page.status, dict(page.headers))
+        raise problem
+
+    def _tell(self, response: flask.Response) -> flask.Response:
+        bucket: Bucket | None = flask.g.get("rate_bucket")
+        if bucket is not None:
+            state: State = flask.g.rate_state
+            if response.status_code == 304:
+                state = self._give_back(bucket)
+            response.headers.update(headers_of(bucket, state))
+        return response
+
+    def _give_back(self, bucket: Bucket) -> State:
+        """What has not changed costs less: most of the time nothing."""
+        self._storage.give_back(bucket.key, bucket.policy.limit, bucket.policy.seconds)
+        return self.look(bucket)
+
+
+def headers_of(bucket: Bucket, state: State) -> dict[str, str]:
+    """What is left, and of what (draft-ietf-httpapi-ratelimit-headers-10, 3 and 4)."""
+    policy = bucket.policy
+    return {
+        "RateLimit-Policy": f'"{policy.name}";q={policy.limit};w={policy.seconds}',
+        "RateLimit": f'"{policy.name}";r={state.remaining};t={state.reset}',
+    }
+
+
+def exceeded(bucket: Bucket, state: State) -> RateLimitExceeded:
+    """The problem of a request for which there was no place."""
+    policy, wait = bucket.policy, max(state.reset, 1)
+    message = (
+        f"The policy {policy.name} allows {policy.limit} requests in {policy.seconds} s; "
+        f"wait {wait} s."
+    )
+    return RateLimitExceeded(
+        message,
+        details=[fault("header", "/RateLimit-Policy", policy.name, message, policy.limit)],
+        headers={"Retry-After": str(wait)},
+    )
