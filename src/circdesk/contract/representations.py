@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from circdesk.contract.entity_tags import lists_entity_tag
+
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 # What compression must save before it is worth a second variant; images save next to nothing.
 _WORTHWHILE = 0.9
 
-_ENTITY_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _WEIGHT = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?", re.ASCII)
 
 
@@ -81,13 +82,6 @@ def _variant(body: bytes, entity_tag: str, media_type: str, coding: str = "") ->
     if coding:
         headers.append(("content-encoding", coding))
     return _Variant(body, entity_tag, headers)
-
-
-def lists_entity_tag(if_none_match: str, entity_tag: str) -> bool:
-    """Whether an If-None-Match header lists this tag, compared weakly, or is `*`."""
-    if if_none_match.strip() == "*":
-        return True
-    return entity_tag.removeprefix("W/") in _ENTITY_TAG.findall(if_none_match)
 
 
 def prefers_gzip(accept_encoding: str) -> bool:

@@ -11,10 +11,12 @@ from sqlalchemy import Connection, Engine, Insert, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm.exc import StaleDataError
 
 from circdesk.db.engine import READING, WRITING
 from circdesk.db.errors import as_problem, as_unknown_outcome
 from circdesk.db.together import Together
+from circdesk.db.versions import as_conflict
 
 # A row, and the statement that stores it.
 Row = tuple[Insert, dict[str, Any]]
@@ -78,6 +80,7 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
         DatabaseUnavailable: The database is out of reach; the error behind it is its cause.
         OutcomeUnknown: It went out of reach during the commit, which may have been carried out.
         DatabaseBusy: A lock, a deadlock or a deadline was in the way; nothing was stored.
+        ChangedMeanwhile, PreconditionFailed: A row changed after it was read; nothing was stored.
     """
     session = sessions.writing() if writing else sessions.reading()
     token = _current.set(session)
@@ -87,6 +90,8 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
             yield session
             if writing:
                 _end(session, sessions)
+    except StaleDataError as error:
+        raise as_conflict(session) from error
     except (DBAPIError, PoolTimeoutError) as error:
         problem = as_problem(error)
         if problem is None:
