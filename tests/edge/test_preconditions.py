@@ -9,7 +9,11 @@ import pytest
 
 from circdesk.contract.contract import Contract
 from circdesk.contract.documents import load_bundle
+from circdesk.contract.door import Call
+from circdesk.db.errors import DatabaseBusy
 from circdesk.db.unit_of_work import Sessions
+from circdesk.db.versions import ChangedMeanwhile
+from circdesk.edge.preconditions import preconditions
 from circdesk.resources import directory
 from tests.circulation.conftest import Library
 from tests.people import LIBRARIAN_ID, MEMBER_ID
@@ -362,3 +366,23 @@ class TestDemanded:
 
     def test_who_may_not_hears_that_first(self, client: httpx.Client) -> None:
         assert client.put("/api/branches/code:north", json={}).status_code == 401
+
+
+class TestSameMoment:
+    """What remains where two change a row at once, although both should have locked it."""
+
+    def change(self, sessions: Sessions, operation_id: str) -> None:
+        operation = CONTRACT.operations[operation_id]
+        call = Call(operation, {}, None, edge=dict.fromkeys(operation.edge))
+        with preconditions(operation, call, sessions):
+            raise ChangedMeanwhile("Another request changed the same at this moment.")
+
+    def test_it_is_a_conflict(self, sessions: Sessions) -> None:
+        with pytest.raises(ChangedMeanwhile):
+            self.change(sessions, "update_book")
+
+    def test_where_none_is_declared_it_is_to_be_sent_again(self, sessions: Sessions) -> None:
+        assert 409 not in CONTRACT.operations["create_post"].responses
+        with pytest.raises(DatabaseBusy) as caught:
+            self.change(sessions, "create_post")
+        assert caught.value.headers == {"Retry-After": "1"}

@@ -27,8 +27,14 @@ from circdesk.contract.entity_tags import (
 from circdesk.contract.handlers import find_handlers
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem, fault
+from circdesk.db.errors import DatabaseBusy
 from circdesk.db.unit_of_work import Sessions, unit_of_work
-from circdesk.db.versions import PreconditionFailed, expect_versions, shown_version
+from circdesk.db.versions import (
+    ChangedMeanwhile,
+    PreconditionFailed,
+    expect_versions,
+    shown_version,
+)
 from circdesk.visits import visiting
 
 # What a 304 repeats of the answer that it stands for (RFC 9110, 15.4.5), beside its tag.
@@ -53,6 +59,7 @@ def preconditions(operation: Operation, call: Call, sessions: Sessions) -> Itera
 
     Raises:
         PreconditionRequired: There is no If-Match, and the operation declares a 428.
+        DatabaseBusy: A row changed at the same moment, and the operation declares no 409.
     """
     if 428 in operation.responses and call.edge["if_match"] is None:
         message = "Send the ETag of what this replaces as If-Match."
@@ -66,6 +73,11 @@ def preconditions(operation: Operation, call: Call, sessions: Sessions) -> Itera
         tag = _current_tag(operation, call, sessions)
         problem.headers |= {"ETag": tag} if tag else {}
         raise
+    except ChangedMeanwhile as problem:
+        if 409 in operation.responses:
+            raise
+        # It edits nothing that was read before, so that it can be sent again as it is.
+        raise DatabaseBusy(problem.message, headers={"Retry-After": "1"}) from problem
 
 
 def expect_condition(session: Session, call: Call) -> None:
