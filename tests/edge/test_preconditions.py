@@ -10,10 +10,12 @@ import pytest
 from circdesk.contract.contract import Contract
 from circdesk.contract.documents import load_bundle
 from circdesk.contract.door import Call
+from circdesk.contract.requests import InvalidRequest
 from circdesk.db.errors import DatabaseBusy
 from circdesk.db.unit_of_work import Sessions
 from circdesk.db.versions import ChangedMeanwhile
 from circdesk.edge.preconditions import preconditions
+from circdesk.news import posts
 from circdesk.resources import directory
 from tests.circulation.conftest import Library
 from tests.people import LIBRARIAN_ID, MEMBER_ID
@@ -167,6 +169,25 @@ class TestReading:
     ) -> None:
         tag = admin.get("/api/me").headers["ETag"]
         assert member.get("/api/me", headers={"If-None-Match": tag}).status_code == 200
+
+    def test_a_refusal_has_no_tag_and_is_always_told(self, client: httpx.Client) -> None:
+        refused = client.get("/api/posts?per_page=0", headers={"If-None-Match": "*"})
+        assert refused.status_code == 400
+        assert "ETag" not in refused.headers
+
+    def test_a_refusal_that_commits_has_none_either(
+        self, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Counted(InvalidRequest):
+            commits = True
+
+        def refuse(*_: object) -> None:
+            raise Counted("No.")
+
+        monkeypatch.setattr(posts, "list_posts", refuse)
+        refused = client.get("/api/posts", headers={"If-None-Match": "*"})
+        assert refused.status_code == 400
+        assert "ETag" not in refused.headers
 
     def test_only_what_streams_has_no_tag(self) -> None:
         without = {
