@@ -646,6 +646,7 @@ class TestDeleteUser:
             "anonymised_at": stored["anonymised_at"],
             "created_at": stored["created_at"],
             "updated_at": stored["updated_at"],
+            "version": 2,
         }
         assert stored["created_at"] < stored["anonymised_at"] <= stored["updated_at"]
         (entry,) = audit("user.delete")

@@ -18,6 +18,8 @@ JSON = dict[str, Any]
 Expected = Callable[..., JSON]
 
 UNKNOWN = "019b8d2b-8c00-7002-8000-0000000000ff"
+# Whatever is there is to be replaced.
+ANY = {"If-Match": "*"}
 CLOSED: JSON = {
     day: []
     for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -380,7 +382,7 @@ class TestReplaceBranch:
         branch = open_branch(admin)
         body = {"code": "south", "name": "South Branch", "time_zone": "Europe/Lisbon"}
 
-        response = admin.put("/api/branches/code:north", json=body)
+        response = admin.put("/api/branches/code:north", json=body, headers=ANY)
 
         assert response.status_code == 200
         replaced = response.json()
@@ -397,7 +399,7 @@ class TestReplaceBranch:
         branch = open_branch(admin)
 
         assert branch["updated_at"] == branch["created_at"]
-        assert admin.put("/api/branches/code:north", json=INPUT).json() == branch
+        assert admin.put("/api/branches/code:north", json=INPUT, headers=ANY).json() == branch
         assert admin.patch("/api/branches/code:north", json=INPUT).json() == branch
 
     def test_a_code_that_is_taken_is_a_conflict(
@@ -406,13 +408,13 @@ class TestReplaceBranch:
         open_branch(admin)
         open_branch(admin, code="south")
 
-        response = admin.put("/api/branches/code:south", json=INPUT)
+        response = admin.put("/api/branches/code:south", json=INPUT, headers=ANY)
 
         assert response.status_code == 409
         assert response.json() == taken(problem, response)
 
     def test_an_unknown_key_is_not_found(self, admin: httpx.Client, problem: Expected) -> None:
-        response = admin.put(f"/api/branches/{UNKNOWN}", json=INPUT)
+        response = admin.put(f"/api/branches/{UNKNOWN}", json=INPUT, headers=ANY)
 
         assert response.status_code == 404
         assert response.json() == missing(problem, response)

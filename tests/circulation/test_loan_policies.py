@@ -67,6 +67,8 @@ DEFAULTS: JSON = {
     "lost_fee": {"amount": "0.00", "currency": "EUR"},
 }
 LEAST: JSON = {"name": "Everything else", "period_unit": "days", "period_length": 28}
+# Whatever is there is to be replaced.
+ANY = {"If-Match": "*"}
 LISTS = {"GET": "/api/loan-policies"}
 OPERATIONS = [
     ("POST", "/api/loan-policies", LEAST),
@@ -332,7 +334,7 @@ class TestReplaceLoanPolicy:
     def test_everything_is_replaced(self, librarian: httpx.Client) -> None:
         policy = add(librarian)
 
-        response = librarian.put(f"/api/loan-policies/{policy['id']}", json=LEAST)
+        response = librarian.put(f"/api/loan-policies/{policy['id']}", json=LEAST, headers=ANY)
 
         assert response.status_code == 200
         replaced = response.json()
@@ -344,7 +346,10 @@ class TestReplaceLoanPolicy:
     ) -> None:
         policy = add(librarian)
 
-        assert librarian.put(f"/api/loan-policies/{policy['id']}", json=INPUT).json() == policy
+        assert (
+            librarian.put(f"/api/loan-policies/{policy['id']}", json=INPUT, headers=ANY).json()
+            == policy
+        )
         assert audit("loan_policy.update") == []
 
     def test_a_scope_that_is_taken_is_a_conflict(
@@ -354,7 +359,7 @@ class TestReplaceLoanPolicy:
         policy = add(librarian)
 
         response = librarian.put(
-            f"/api/loan-policies/{policy['id']}", json=INPUT | {"branch_id": None}
+            f"/api/loan-policies/{policy['id']}", json=INPUT | {"branch_id": None}, headers=ANY
         )
 
         assert response.status_code == 409
@@ -362,7 +367,7 @@ class TestReplaceLoanPolicy:
         assert librarian.get(f"/api/loan-policies/{policy['id']}").json() == policy
 
     def test_an_unknown_id_is_not_found(self, librarian: httpx.Client, problem: Expected) -> None:
-        response = librarian.put(f"/api/loan-policies/{UNKNOWN}", json=LEAST)
+        response = librarian.put(f"/api/loan-policies/{UNKNOWN}", json=LEAST, headers=ANY)
 
         assert response.status_code == 404
         assert response.json() == missing(problem, response)

@@ -118,7 +118,7 @@ class World:
 
 
 def _columns(row: Base) -> JSON:
-    names = {column.key for column in inspect(type(row)).columns} - {"updated_at"}
+    names = {column.key for column in inspect(type(row)).columns} - {"updated_at", "version"}
     return {name: getattr(row, name) for name in names}
 
 

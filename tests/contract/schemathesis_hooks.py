@@ -137,6 +137,9 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     if not guessed:
         case.path_parameters.update(LASTING.get((case.method.upper(), case.operation.path), {}))
     is_valid = case.meta is None or not case.meta.generation.mode.is_negative
+    if is_valid and not guessed and case.method.upper() in {"PUT", "PATCH", "DELETE"}:
+        # Nobody guesses a version.
+        case.headers["If-Match"] = "*"
     if is_valid and isinstance(case.body, dict):
         # Nobody guesses what a decision is signed with.
         case.body.pop("plan_token", None)

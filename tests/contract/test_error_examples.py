@@ -28,13 +28,29 @@ def example(name: str) -> dict[str, Any]:
     return body
 
 
-def delete_branch_in_use(admin: httpx.Client) -> httpx.Response:
+def branch_central(admin: httpx.Client) -> str:
+    """The path of a branch."""
     branch = {"code": "central", "name": "Central", "time_zone": "Europe/Berlin"}
     admin.post("/api/branches", json=branch).raise_for_status()
+    return "/api/branches/code:central"
+
+
+def delete_branch_in_use(admin: httpx.Client) -> httpx.Response:
+    path = branch_central(admin)
     book = admin.post("/api/books", json={"title": "A book"}).raise_for_status().json()
     copy = {"branch_id": "code:central", "barcode": "30001"}
     admin.post(f"/api/books/{book['id']}/copies", json=copy).raise_for_status()
-    return admin.delete("/api/branches/code:central")
+    return admin.delete(path)
+
+
+def change_an_old_version(admin: httpx.Client) -> httpx.Response:
+    headers = {"If-Match": '"0-00000000.0000000000000000"'}
+    return admin.patch(branch_central(admin), json={"name": "C"}, headers=headers)
+
+
+def replace_any_version(admin: httpx.Client) -> httpx.Response:
+    body = {"code": "central", "name": "C", "time_zone": "UTC"}
+    return admin.put(branch_central(admin), json=body)
 
 
 def rely_on_an_old_plan(admin: httpx.Client) -> httpx.Response:
@@ -51,6 +67,8 @@ PROVOKED: dict[str, Callable[[httpx.Client], httpx.Response]] = {
     "NotAcceptable": lambda admin: admin.get(POSTS, headers={"Accept": "text/html"}),
     "Conflict": delete_branch_in_use,
     "PreconditionFailed": rely_on_an_old_plan,
+    "VersionOutdated": change_an_old_version,
+    "PreconditionRequired": replace_any_version,
     "ContentTooLarge": lambda admin: admin.post(
         POSTS, content=b" " * 1_048_577, headers={"Content-Type": "application/json"}
     ),

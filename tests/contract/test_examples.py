@@ -237,6 +237,32 @@ def test_a_read_answers_as_documented(reader: Reader, base_url: str, operation: 
         assert response.text.splitlines() == example.splitlines()
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param(read, id=read.operation_id)
+        for read in READS
+        # An export is itself among what it tells, so that no two are the same.
+        if "if_none_match" in read.edge and read.operation_id != "export_user"
+    ],
+)
+def test_a_read_is_answered_once_for_each_tag(reader: Reader, operation: Operation) -> None:
+    url = address(operation, "cursor")
+    # What tells when this very credential was used changes by being read.
+    for _ in range(3):
+        first = reader(operation).get(url)
+        assert first.status_code == 200, first.text
+        tag = first.headers["ETag"]
+        again = reader(operation).get(url, headers={"If-None-Match": tag})
+        if again.status_code == 304:
+            break
+
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["ETag"] == tag
+    dated = "Last-Modified" in operation.responses[200].headers.names
+    assert ("Last-Modified" in first.headers) is dated
+
+
 @pytest.mark.parametrize("operation", [pytest.param(read, id=read.operation_id) for read in LISTS])
 @pytest.mark.parametrize("left_out", ["cursor", "page"])
 def test_a_list_answers_as_documented(reader: Reader, operation: Operation, left_out: str) -> None:

@@ -185,7 +185,7 @@ class TestQuestion:
             second = asyncio.create_task(question())
             await asyncio.sleep(0)
             goes_on.set()
-            told = [*await asyncio.gather(first, second, return_exceptions=True)]
+            told: list[Any] = [*await asyncio.gather(first, second, return_exceptions=True)]
             question.close()
             return told
 

@@ -17,6 +17,7 @@ from circdesk.auth.access import end_access
 from circdesk.auth.models import ApiKey, Consent
 from circdesk.circulation.departures import find_ties, leave
 from circdesk.contract.problems import Problem
+from circdesk.db.versions import raise_if_modified
 from circdesk.visits import Caller
 
 # Who the person was, how to reach them, and what they chose.
@@ -41,11 +42,13 @@ def delete_user(session: Session, caller: Caller, key: str) -> None:
 
     Role and home branch stay, by which is counted, and which tell of nobody.
 
-    Raises NotFound, ScopeMissing, and what stands in the way, as `find_blockers` tells.
+    Raises NotFound, PreconditionFailed, ScopeMissing, and what stands in the way, as
+    `find_blockers` tells.
     """
     admins = lock_admins(session)
     user = find_user(session, key, changing=True)
     raise_unless_member(caller, user.role)
+    raise_if_modified(session, user)
     for problem in find_blockers(session, user, admins):
         raise problem
     leave(session, user.id)

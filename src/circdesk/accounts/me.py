@@ -9,6 +9,7 @@ from circdesk.accounts.contents import apply, present
 from circdesk.accounts.models import User
 from circdesk.accounts.users import find_user
 from circdesk.audit.entries import record
+from circdesk.db.versions import raise_if_modified, show_version
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
@@ -16,12 +17,18 @@ JSON = dict[str, Any]
 
 def read_account(session: Session, caller: Caller, user_id: UUID) -> JSON:
     """The caller's account, and the credential that is used."""
-    return _present(find_user(session, user_id), caller)
+    user = find_user(session, user_id)
+    show_version(session, user)
+    return _present(user, caller)
 
 
 def patch_account(session: Session, caller: Caller, user_id: UUID, changes: JSON) -> JSON:
-    """Apply a merge patch (RFC 7396) to what people may change of themselves."""
+    """Apply a merge patch (RFC 7396) to what people may change of themselves.
+
+    Raises PreconditionFailed, and EmailTaken.
+    """
     user = find_user(session, user_id, changing=True)
+    raise_if_modified(session, user)
     if changed := apply(session, user, changes):
         record(session, "user.update", "user", user.id, fields=sorted(changed))
     return _present(user, caller)

@@ -7,9 +7,10 @@ from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from circdesk.db.base import Base, Identified, SortableText, Timestamped, Words
+from circdesk.db.versions import Versioned
 
 
-class User(Identified, Timestamped, Base):
+class User(Identified, Timestamped, Versioned, Base):
     """A person who may sign in: a member, a librarian or an administrator.
 
     Of a deleted user the row stays, so that history keeps its counts; everything in it that tells

@@ -23,6 +23,7 @@ from circdesk.catalog.models import Branch
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
 from circdesk.db.text import words
+from circdesk.db.versions import raise_if_modified, show_version
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
@@ -76,18 +77,22 @@ def read_user(session: Session, caller: Caller, key: str) -> JSON:
 
     Raises NotFound, also for a user whom the caller may not see: the same for both.
     """
-    return present(find_user(session, key, is_visible_to(caller)))
+    user = find_user(session, key, is_visible_to(caller))
+    show_version(session, user)
+    return present(user)
 
 
 def patch_user(session: Session, caller: Caller, key: str, changes: JSON) -> JSON:
     """Apply a merge patch (RFC 7396).
 
-    Raises NotFound, ScopeMissing, LastAdmin, EmailTaken, CardNumberTaken and ReferenceUnknown.
+    Raises NotFound, PreconditionFailed, ScopeMissing, LastAdmin, EmailTaken, CardNumberTaken and
+    ReferenceUnknown.
     """
     admins = lock_admins(session) if changes.keys() & {*_RIGHTS} else ()
     user = find_user(session, key, changing=True)
     role, status = changes.get("role", user.role), changes.get("status", user.status)
     raise_unless_member(caller, user.role, role)
+    raise_if_modified(session, user)
     if is_last_admin(user.id, admins) and (role, status) != ("admin", "active"):
         raise last_admin()
     before = {name: getattr(user, name) for name in _RIGHTS}

@@ -25,6 +25,7 @@ from circdesk.auth.secrets import hash_secret, new_secret
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
+from circdesk.db.versions import raise_if_modified, show_version
 from circdesk.visits import Caller, current_caller, current_user_id
 
 JSON = dict[str, Any]
@@ -92,12 +93,14 @@ def create_api_key(session: Session, content: JSON) -> JSON:
 
 def read_api_key(session: Session, key_id: UUID) -> JSON:
     """One of the caller's own keys. Raises NotFound."""
-    return present(_find(session, key_id))
+    key = _find(session, key_id)
+    show_version(session, key)
+    return present(key)
 
 
 def patch_api_key(session: Session, key_id: UUID, changes: JSON) -> JSON:
-    """Apply a merge patch (RFC 7396). Raises NotFound."""
-    key = _find(session, key_id)
+    """Apply a merge patch (RFC 7396). Raises NotFound and PreconditionFailed."""
+    key = _find(session, key_id, changing=True)
     key.name = changes.get("name", key.name)
     session.flush()
     record(session, "api_key.update", "api_key", key_id, changed=sorted(changes))
@@ -105,8 +108,8 @@ def patch_api_key(session: Session, key_id: UUID, changes: JSON) -> JSON:
 
 
 def revoke_api_key(session: Session, key_id: UUID) -> None:
-    """End a key. Raises NotFound."""
-    key = _find(session, key_id)
+    """End a key. Raises NotFound and PreconditionFailed."""
+    key = _find(session, key_id, changing=True)
     session.delete(key)
     _remember_end(session, key.secret_hash, key.previous_hash)
     record(session, "api_key.revoke", "api_key", key_id)
@@ -119,7 +122,7 @@ def rotate_api_key(session: Session, key_id: UUID, overlap_seconds: int) -> JSON
         NotFound: The caller has no such key.
         ScopeMissing: It has more scopes than the caller, who would get them by its secret.
     """
-    key = _find(session, key_id)
+    key = _find(session, key_id, changing=True)
     _raise_if_stronger(key)
     overlap = timedelta(seconds=overlap_seconds)
     _remember_end(session, key.previous_hash, None if overlap else key.secret_hash)
@@ -188,11 +191,17 @@ def _present_row(row: Row[*tuple[Any, ...]]) -> JSON:
     return present(row[0])
 
 
-def _find(session: Session, key_id: UUID) -> ApiKey:
-    """One of the caller's own keys; those of others are none."""
-    key = session.get(ApiKey, key_id)
+def _find(session: Session, key_id: UUID, *, changing: bool = False) -> ApiKey:
+    """One of the caller's own keys; those of others are none.
+
+    With `changing` it is locked, and of a version that the caller knows.
+    """
+    lock = {"key_share": True} if changing else None
+    key = session.get(ApiKey, key_id, with_for_update=lock)
     if key is None or key.user_id != current_user_id():
         raise NotFound(f"No API key has the id {key_id}.")
+    if changing:
+        raise_if_modified(session, key)
     return key
 
 

@@ -18,6 +18,7 @@ from circdesk.auth.secrets import hash_secret, new_secret
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
+from circdesk.db.versions import raise_if_modified, show_version
 from circdesk.visits import current_caller
 
 JSON = dict[str, Any]
@@ -93,7 +94,9 @@ def create_client(session: Session, content: JSON) -> JSON:
 
 def read_client(session: Session, client_id: UUID) -> JSON:
     """One client. Raises NotFound."""
-    return present(_find(session, client_id))
+    client = _find(session, client_id)
+    show_version(session, client)
+    return present(client)
 
 
 def patch_client(session: Session, client_id: UUID, changes: JSON) -> JSON:
@@ -102,10 +105,12 @@ def patch_client(session: Session, client_id: UUID, changes: JSON) -> JSON:
     Raises:
         NotFound: There is no such client.
         ScopeMissing: It has more scopes than the caller, who could act as it.
+        PreconditionFailed: The caller knows an older version of it.
         GrantTypeImpossible, RedirectUriInvalid, ScopeNotGranted: As for `create_client`.
     """
-    client = _find(session, client_id)
+    client = _find(session, client_id, changing=True)
     _raise_if_stronger(client)
+    raise_if_modified(session, client)
     raise_if_beyond(changes.get("scopes", ()), current_caller().scopes)
     _fill(client, present(client) | changes)
     session.flush()
@@ -116,8 +121,13 @@ def patch_client(session: Session, client_id: UUID, changes: JSON) -> JSON:
 
 
 def delete_client(session: Session, client_id: UUID) -> None:
-    """Delete a client with its grants and consents, and end its tokens. Raises NotFound."""
-    session.delete(_find(session, client_id))
+    """Delete a client with its grants and consents, and end its tokens.
+
+    Raises NotFound and PreconditionFailed.
+    """
+    client = _find(session, client_id, changing=True)
+    raise_if_modified(session, client)
+    session.delete(client)
     revoke(session, client_id)
     record(session, "client.delete", "client", client_id)
 
@@ -130,7 +140,7 @@ def rotate_client_secret(session: Session, client_id: UUID) -> JSON:
         ScopeMissing: It has more scopes than the caller, who could act as it.
         ClientHasNoSecret: It is a public one.
     """
-    client = _find(session, client_id)
+    client = _find(session, client_id, changing=True)
     _raise_if_stronger(client)
     if client.type == "public":
         raise ClientHasNoSecret("This client is public, so it has no secret.")
@@ -158,8 +168,10 @@ def _present_row(row: Row[*tuple[Any, ...]]) -> JSON:
     return present(row[0])
 
 
-def _find(session: Session, client_id: UUID) -> OAuthClient:
-    client = session.get(OAuthClient, client_id)
+def _find(session: Session, client_id: UUID, *, changing: bool = False) -> OAuthClient:
+    """The client; with `changing`, locked."""
+    lock = {"key_share": True} if changing else None
+    client = session.get(OAuthClient, client_id, with_for_update=lock)
     if client is None:
         raise NotFound(f"No client has the id {client_id}.")
     return client

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from circdesk.accounts.models import User
 from circdesk.db.base import Base, Identified, Moment, Timestamped
+from circdesk.db.versions import Versioned
 
 
 class WebSession(Identified, Timestamped, Base):
@@ -26,7 +27,7 @@ class WebSession(Identified, Timestamped, Base):
     user: Mapped[User] = relationship(lazy="raise_on_sql")
 
 
-class ApiKey(Identified, Timestamped, Base):
+class ApiKey(Identified, Timestamped, Versioned, Base):
     """A secret for scripts, with at most its owner's scopes."""
 
     __tablename__ = "api_keys"
@@ -67,7 +68,7 @@ class PasswordReset(Base):
     expires_at: Mapped[Moment] = mapped_column(index=True)
 
 
-class OAuthClient(Identified, Timestamped, Base):
+class OAuthClient(Identified, Timestamped, Versioned, Base):
     """An application that acts for users, or for itself; its id is its client_id."""
 
     __tablename__ = "oauth_clients"

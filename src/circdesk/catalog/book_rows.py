@@ -41,7 +41,7 @@ def engine_of(session: Session) -> str:
 
 @cache
 def shown_books(engine: str) -> AnySelect:
-    """Select what `present` shows of books, one row for each."""
+    """Select what `present` shows of books, one row for each, and its version."""
     shown: AnySelect = select(
         Book.id,
         Book.title,
@@ -59,6 +59,7 @@ def shown_books(engine: str) -> AnySelect:
         _copies("copies_available", " AND status = 'available' AND loanable"),
         Book.created_at,
         Book.updated_at,
+        Book.version,
     )
     return shown
 

@@ -16,6 +16,7 @@ from circdesk.circulation.models import Hold
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
+from circdesk.db.versions import raise_if_modified, show_version
 
 JSON = dict[str, Any]
 
@@ -71,7 +72,7 @@ def read_book(session: Session, key: str) -> JSON:
 def replace_book(session: Session, key: str, content: JSON) -> JSON:
     """Replace everything that a caller can set.
 
-    Raises NotFound, IsbnInvalid, IsbnAmbiguous and BookInvalid.
+    Raises NotFound, PreconditionFailed, IsbnInvalid, IsbnAmbiguous and BookInvalid.
     """
     return _change(session, key, content, "replace_book")
 
@@ -79,7 +80,7 @@ def replace_book(session: Session, key: str, content: JSON) -> JSON:
 def patch_book(session: Session, key: str, changes: JSON) -> JSON:
     """Apply a merge patch (RFC 7396): what it does not name stays.
 
-    Raises NotFound, IsbnInvalid, IsbnAmbiguous and BookInvalid.
+    Raises NotFound, PreconditionFailed, IsbnInvalid, IsbnAmbiguous and BookInvalid.
     """
     return _change(session, key, changes, "update_book")
 
@@ -87,9 +88,10 @@ def patch_book(session: Session, key: str, changes: JSON) -> JSON:
 def delete_book(session: Session, key: str) -> None:
     """Delete a book without copies; its authors and subjects stay.
 
-    Raises NotFound, IsbnInvalid, IsbnAmbiguous, BookInUse and BookHeld.
+    Raises NotFound, PreconditionFailed, IsbnInvalid, IsbnAmbiguous, BookInUse and BookHeld.
     """
     book = _locked(session, find_book_id(session, key))
+    raise_if_modified(session, book)
     if count := session.scalar(select(func.count()).where(Copy.book_id == book.id)):
         raise _in_use(book, count, _copies_of(session, book))
     _raise_if_held(session, book)
@@ -130,11 +132,13 @@ def _read(session: Session, identity: UUID) -> JSON:
     row = session.execute(shown).one_or_none()
     if row is None:
         raise _not_found(identity)
+    show_version(session, row)
     return book_rows.present(row)
 
 
 def _change(session: Session, key: str, body: JSON, operation_id: str) -> JSON:
     book = _locked(session, find_book_id(session, key))
+    raise_if_modified(session, book)
     book.edited_fields = [name for name in FIELDS if name in body or name in book.edited_fields]
     if body:
         call = Call(operation_id, {"book_id": str(key)}, body)

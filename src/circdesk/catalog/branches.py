@@ -15,6 +15,7 @@ from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
 from circdesk.db.pagination import Page, PageQuery, paginate
 from circdesk.db.text import sort_key
+from circdesk.db.versions import raise_if_modified, show_version
 
 JSON = dict[str, Any]
 
@@ -55,29 +56,34 @@ def create_branch(session: Session, content: JSON) -> JSON:
 
 def read_branch(session: Session, key: str | UUID) -> JSON:
     """One branch, by its id or `code:` and its code. Raises NotFound."""
-    return present(_find(session, key))
+    branch = _find(session, key)
+    show_version(session, branch)
+    return present(branch)
 
 
 def replace_branch(session: Session, key: str | UUID, content: JSON) -> JSON:
     """Replace everything that a caller can set.
 
-    Raises NotFound, BranchCodeTaken and OpeningHoursInvalid.
+    Raises NotFound, PreconditionFailed, BranchCodeTaken and OpeningHoursInvalid.
     """
-    return _store(session, _find(session, key), content)
+    return _store(session, _find(session, key, changing=True), content)
 
 
 def patch_branch(session: Session, key: str | UUID, changes: JSON) -> JSON:
     """Apply a merge patch (RFC 7396), which changes single days of the opening hours too.
 
-    Raises NotFound, BranchCodeTaken and OpeningHoursInvalid.
+    Raises NotFound, PreconditionFailed, BranchCodeTaken and OpeningHoursInvalid.
     """
-    branch = _find(session, key)
+    branch = _find(session, key, changing=True)
     return _store(session, branch, _merged(present(branch), changes))
 
 
 def delete_branch(session: Session, key: str | UUID) -> None:
-    """Delete a branch. Raises NotFound, and BranchInUse where copies stand in it."""
-    branch = _find(session, key)
+    """Delete a branch.
+
+    Raises NotFound, PreconditionFailed, and BranchInUse where copies stand in it.
+    """
+    branch = _find(session, key, changing=True)
     if count := session.scalar(select(func.count()).where(Copy.branch_id == branch.id)):
         raise _in_use(branch, count, _copies_in(session, branch))
     session.delete(branch)
@@ -108,10 +114,14 @@ def present(branch: Branch) -> JSON:
     }
 
 
-def _find(session: Session, key: str | UUID) -> Branch:
-    branch = session.scalar(select(Branch).where(is_branch(key)))
+def _find(session: Session, key: str | UUID, *, changing: bool = False) -> Branch:
+    """The branch; with `changing`, locked, and of a version that the caller knows."""
+    found = select(Branch).where(is_branch(key))
+    branch = session.scalar(found.with_for_update(key_share=True) if changing else found)
     if branch is None:
         raise NotFound(f"No branch has the key {key}.")
+    if changing:
+        raise_if_modified(session, branch)
     return branch
 
 

@@ -25,6 +25,7 @@ from circdesk.circulation.models import Hold, Loan
 from circdesk.circulation.time import now as desk_now
 from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
+from circdesk.db.versions import raise_if_modified, show_version
 from circdesk.events.recording import describe_event, record_events
 
 JSON = dict[str, Any]
@@ -48,24 +49,35 @@ def create_book_copy(session: Session, book_key: str, content: JSON) -> JSON:
 
 def read_copy(session: Session, key: str) -> JSON:
     """One copy, by its id or `barcode:` and its barcode. Raises NotFound."""
-    return present(_find(session, key))
+    copy = _find(session, key)
+    show_version(session, copy)
+    return present(copy)
 
 
 def replace_copy(session: Session, key: str, content: JSON) -> JSON:
-    """Replace everything that a caller can set. Raises NotFound, and else as `create_copy`."""
+    """Replace everything that a caller can set.
+
+    Raises NotFound, PreconditionFailed, and else as `create_copy`.
+    """
     copy = _find(session, key, changing=True)
     return _store(session, copy, content, _book_in_body(session, content))
 
 
 def patch_copy(session: Session, key: str, changes: JSON) -> JSON:
-    """Apply a merge patch (RFC 7396). Raises NotFound, and else as `create_copy`."""
+    """Apply a merge patch (RFC 7396).
+
+    Raises NotFound, PreconditionFailed, and else as `create_copy`.
+    """
     copy = _find(session, key, changing=True)
     content = present(copy) | changes
     return _store(session, copy, content, _book_in_body(session, content))
 
 
 def delete_copy(session: Session, key: str) -> None:
-    """Delete a copy. Raises NotFound, and CopyInUse where somebody has it or waits for it."""
+    """Delete a copy.
+
+    Raises NotFound, PreconditionFailed, and CopyInUse where somebody has it or waits for it.
+    """
     copy = _find(session, key, changing=True)
     raise_if_away(copy.status)
     waiting = exists().where(Hold.copy_id == copy.id, Hold.ended_at.is_(None))
@@ -103,7 +115,10 @@ def present(copy: Copy) -> JSON:
 
 
 def _find(session: Session, key: str, *, changing: bool = False) -> Copy:
-    """The copy; with `changing`, locked, so that its status stays what it was seen to be."""
+    """The copy; with `changing`, locked, so that its status stays what it was seen to be.
+
+    A copy to change is of a version that the caller knows.
+    """
     found = select(Copy)
     if key.startswith(_KEY):
         found = found.where(Copy.barcode == key.removeprefix(_KEY))
@@ -112,6 +127,8 @@ def _find(session: Session, key: str, *, changing: bool = False) -> Copy:
     copy = session.scalar(found.with_for_update() if changing else found)
     if copy is None:
         raise NotFound(f"No copy has the key {key}.")
+    if changing:
+        raise_if_modified(session, copy)
     return copy
 
 

@@ -17,12 +17,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from circdesk.db.base import Base, Identified, Moment, SortableText, Timestamped, when_created
+from circdesk.db.versions import Versioned
 
 # What stands for "no year" where lists are sorted by year, so that the key is never null.
 NO_YEAR = -10_000
 
 
-class Book(Identified, Timestamped, Base):
+class Book(Identified, Timestamped, Versioned, Base):
     """A title that the library knows; its copies are what can be lent."""
 
     __tablename__ = "books"
@@ -88,7 +89,7 @@ class BookISBN(Base):
     book: Mapped[Book] = relationship(back_populates="isbns", lazy="raise_on_sql")
 
 
-class Author(Identified, Timestamped, Base):
+class Author(Identified, Timestamped, Versioned, Base):
     """A person or body that books are by; two names that fold alike are one author."""
 
     __tablename__ = "authors"
@@ -116,7 +117,7 @@ class BookAuthor(Base):
     author: Mapped[Author] = relationship(back_populates="books", lazy="raise_on_sql")
 
 
-class Subject(Identified, Timestamped, Base):
+class Subject(Identified, Timestamped, Versioned, Base):
     """A heading that books are found under; two names that fold alike are one subject."""
 
     __tablename__ = "subjects"
@@ -169,7 +170,7 @@ class BookText(Base):
     variants: Mapped[str]
 
 
-class Branch(Identified, Timestamped, Base):
+class Branch(Identified, Timestamped, Versioned, Base):
     """A place where copies stand and the desk is open at certain hours."""
 
     __tablename__ = "branches"
@@ -188,7 +189,7 @@ class Branch(Identified, Timestamped, Base):
     )
 
 
-class Copy(Identified, Timestamped, Base):
+class Copy(Identified, Timestamped, Versioned, Base):
     """One physical or licensed item of a book."""
 
     __tablename__ = "copies"

@@ -20,6 +20,7 @@ from circdesk.contract.requests import NotFound
 from circdesk.db.errors import DatabaseBusy, raises_on
 from circdesk.db.pagination import Page, PageQuery, paginate
 from circdesk.db.text import sort_key
+from circdesk.db.versions import raise_if_modified, show_version
 
 JSON = dict[str, Any]
 Named = Author | Subject
@@ -77,22 +78,23 @@ class Names:
         row = session.execute(self._shown().where(self.model.id == identity)).one_or_none()
         if row is None:
             raise self._not_found(identity)
+        show_version(session, row)
         return _present(row)
 
     def change(self, session: Session, identity: UUID, changes: JSON) -> JSON:
         """Set what the changes name; books are found by a new name at once.
 
-        Raises NotFound and `exists`.
+        Raises NotFound, PreconditionFailed and `exists`.
         """
-        named = self._find(session, identity)
+        named = self._locked(session, identity)
         if "name" in changes:
             self._rename(session, named, changes["name"])
             self._index_books(session, identity)
         return self.read(session, identity)
 
     def delete(self, session: Session, identity: UUID) -> None:
-        """Delete one. Raises NotFound, and `in_use` where books have it."""
-        named = self._find(session, identity)
+        """Delete one. Raises NotFound, PreconditionFailed, and `in_use` where books have it."""
+        named = self._locked(session, identity)
         if books := self._books_of(session, identity):
             raise self._in_use(named, books)
         table = self.member.__tablename__
@@ -173,17 +175,22 @@ class Names:
         books = session.scalars(locked.with_for_update(key_share=True)).all()
         search.index_books(session, books)
 
-    def _find(self, session: Session, identity: UUID) -> Named:
-        named: Named | None = session.get(self.model, identity)  # type: ignore[assignment]  # The union is taken for its base.
+    def _locked(self, session: Session, identity: UUID) -> Named:
+        """It, locked, and of a version that the caller knows."""
+        lock = {"key_share": True}
+        named: Named | None = session.get(self.model, identity, with_for_update=lock)  # type: ignore[assignment]  # The union is taken for its base.
         if named is None:
             raise self._not_found(identity)
+        raise_if_modified(session, named)
         return named
 
     def _shown(self) -> Any:
         count = select(func.count()).where(self._of(self.model.id)).correlate(self.model)
         model = self.model
         books_count = count.scalar_subquery().label("books_count")
-        return select(model.id, model.name, books_count, model.created_at, model.updated_at)
+        return select(
+            model.id, model.name, books_count, model.created_at, model.updated_at, model.version
+        )
 
     def _of(self, identity: Any) -> Any:
         column = getattr(self.member, f"{self.noun}_id")

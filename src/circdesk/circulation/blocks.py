@@ -15,6 +15,7 @@ from circdesk.circulation.time import now
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
+from circdesk.db.versions import raise_if_modified, show_version
 from circdesk.visits import find_actor
 
 JSON = dict[str, Any]
@@ -86,11 +87,16 @@ def create_block(session: Session, key: str, content: JSON) -> JSON:
 
 def read_block(session: Session, key: str, block_id: UUID) -> JSON:
     """One of a user's blocks. Raises NotFound for either of them."""
-    return present_block(_find(session, key, block_id), now(session))
+    block = _find(session, key, block_id)
+    show_version(session, block)
+    return present_block(block, now(session))
 
 
 def lift_block(session: Session, key: str, block_id: UUID) -> None:
-    """End a block; one that was lifted already stays so. Raises NotFound, as `read_block`."""
+    """End a block; one that was lifted already stays so.
+
+    Raises NotFound, as `read_block`, and PreconditionFailed.
+    """
     block, moment = _find(session, key, block_id, changing=True), now(session)
     if block.lifted_at is None:
         block.lifted_at = block.updated_at = moment
@@ -104,6 +110,8 @@ def _find(session: Session, key: str, block_id: UUID, *, changing: bool = False)
     block = session.scalar(locked if changing else found)
     if block is None:
         raise NotFound(f"The user has no block with the id {block_id}.")
+    if changing:
+        raise_if_modified(session, block)
     return block
 
 

@@ -23,6 +23,7 @@ from circdesk.circulation.policies.calendars import Calendar
 from circdesk.circulation.policies.terms import FeeTerms, overdue_fee
 from circdesk.circulation.time import now as desk_now
 from circdesk.contract.problems import Problem, fault
+from circdesk.db.versions import raise_if_modified
 
 JSON = dict[str, Any]
 
@@ -74,6 +75,7 @@ def change_due_date(session: Session, loan_id: UUID, changes: JSON) -> JSON:
 
     Raises:
         NotFound: There is no such loan.
+        PreconditionFailed: The caller knows an older version of it.
         LoanStatusForbids: It is not open.
         DueDateImpossible: It was lent later than that, or that is too far away.
     """
@@ -179,6 +181,7 @@ def _open_case(
     if row is None:
         raise unknown_loan(loan_id)
     loan, branch = row
+    raise_if_modified(session, loan)
     if loan.status not in statuses:
         message = f"The loan is {loan.status.replace('_', ' ')}."
         details = [fault("path", "/loan_id", "status", message, [*statuses])]

@@ -20,6 +20,7 @@ from circdesk.circulation.renewal_facts import read_renewals
 from circdesk.circulation.renewals import decide
 from circdesk.circulation.time import now as desk_now
 from circdesk.db.pagination import AnySelect, Page, PageQuery, paginate
+from circdesk.db.versions import show_version
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
@@ -68,6 +69,7 @@ def read_loan(session: Session, caller: Caller, loan_id: UUID) -> JSON:
     loan = session.scalar(select(Loan).where(Loan.id == loan_id, visible))
     if loan is None:
         raise unknown_loan(loan_id)
+    show_version(session, loan)
     now = desk_now(session)
     shown = present_loan(loan, now)
     _add_renewable(session, caller, [shown], now)

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from circdesk.circulation.money import NOTHING, Amount, Hundredths
 from circdesk.db.base import Base, Identified, Moment, Timestamped
+from circdesk.db.versions import Versioned
 
 _OPEN_LOAN = text("returned_at IS NULL")
 _ACTIVE_HOLD = text("ended_at IS NULL")
@@ -159,7 +160,7 @@ class Hold(Identified, Timestamped, Base):
     event_id: Mapped[UUID | None]
 
 
-class LoanPolicy(Identified, Timestamped, Base):
+class LoanPolicy(Identified, Timestamped, Versioned, Base):
     """A rule for lending, for the users, materials and branches that it names; None is any."""
 
     __tablename__ = "loan_policies"
@@ -275,7 +276,7 @@ class LedgerEntry(Identified, Base):
     fee: Mapped[Fee] = relationship(lazy="raise_on_sql")
 
 
-class Block(Identified, Timestamped, Base):
+class Block(Identified, Timestamped, Versioned, Base):
     """A person may not borrow, by a decision of staff, until it expires or is lifted."""
 
     __tablename__ = "blocks"

@@ -18,6 +18,8 @@ EDGE_HEADERS = frozenset(
         "access-control-expose-headers",
         "content-encoding",
         "content-security-policy",
+        "etag",
+        "last-modified",
         "ratelimit",
         "ratelimit-policy",
         "referrer-policy",

@@ -5,15 +5,13 @@ and 13.1.2 (If-None-Match).
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from circdesk.contract.encodings import SHORTEST, choose_coding, encode, is_compressible
+from circdesk.contract.entity_tags import lists_entity_tag
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
-
-_ENTITY_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 class _Variant(NamedTuple):
@@ -78,10 +76,3 @@ class Representation:
         return _Variant(
             body, f'"{self._digest}-{coding}"', [*headers, ("content-encoding", coding)]
         )
-
-
-def lists_entity_tag(if_none_match: str, entity_tag: str) -> bool:
-    """Whether an If-None-Match header lists this tag, compared weakly, or is `*`."""
-    if if_none_match.strip() == "*":
-        return True
-    return entity_tag.removeprefix("W/") in _ENTITY_TAG.findall(if_none_match)

@@ -10,10 +10,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Insert, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm.exc import StaleDataError
 
 from circdesk.db.engine import READING, WRITING
 from circdesk.db.errors import as_unknown_outcome, raises_problems
 from circdesk.db.together import Together
+from circdesk.db.versions import as_conflict
 
 # A row, and the statement that stores it.
 Row = tuple[Insert, dict[str, Any]]
@@ -77,6 +79,7 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
         DatabaseUnavailable: The database is out of reach; the error behind it is its cause.
         OutcomeUnknown: It went out of reach during the commit, which may have been carried out.
         DatabaseBusy: A lock, a deadlock or a deadline was in the way; nothing was stored.
+        ChangedMeanwhile, PreconditionFailed: A row changed after it was read; nothing was stored.
     """
     session = sessions.writing() if writing else sessions.reading()
     token = _current.set(session)
@@ -86,6 +89,8 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
             yield session
             if writing:
                 _end(session, sessions)
+    except StaleDataError as error:
+        raise as_conflict(session) from error
     finally:
         _current.reset(token)
 

@@ -22,6 +22,7 @@ from circdesk.contract.streams import LimitedReader
 from circdesk.db.pagination import Page
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.edge.lists import list_answer
+from circdesk.edge.preconditions import expect_condition, preconditions, with_validators
 from circdesk.spans import span
 from circdesk.visits import Visit, visiting
 
@@ -49,8 +50,11 @@ def make_view_factory(
             arguments = _arguments(operation, call, upload_limit)
             with ExitStack() as stack:
                 stack.enter_context(visiting(call.visit))
+                stack.enter_context(preconditions(operation, call, sessions))
                 # What a handler wrote is committed only once its answer has been checked.
-                stack.enter_context(unit_of_work(sessions, writing=not operation.safe))
+                work = unit_of_work(sessions, writing=not operation.safe)
+                session = stack.enter_context(work)
+                expect_condition(session, call)
                 try:
                     with span(operation.operation_id):
                         returned = handler(**arguments)
@@ -59,6 +63,7 @@ def make_view_factory(
                     if not problem.commits:
                         raise
                     answer = _problem_answer(operation, problem)
+                answer = with_validators(session, operation, call, answer)
                 response = _respond(answer, call.visit)
                 if not isinstance(answer.body, bytes):
                     # A stream still reads from the database; its end closes the unit of work.

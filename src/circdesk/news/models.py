@@ -6,9 +6,10 @@ from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from circdesk.db.base import Base, Identified, Moment, SortableText, Timestamped
+from circdesk.db.versions import Versioned
 
 
-class Post(Identified, Timestamped, Base):
+class Post(Identified, Timestamped, Versioned, Base):
     """A piece of news, public from `published_at` on."""
 
     __tablename__ = "posts"

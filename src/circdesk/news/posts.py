@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, inspect, select
 from sqlalchemy.orm import Session, raiseload
 
 from circdesk import clock
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
 from circdesk.db.text import sort_key
+from circdesk.db.versions import raise_if_modified, show_version
 from circdesk.news.models import Post, PostTag
 
 JSON = dict[str, Any]
@@ -58,28 +59,33 @@ def create_post(session: Session, content: JSON) -> JSON:
 
 def read_post(session: Session, post_id: UUID) -> JSON:
     """One post. Raises NotFound."""
-    return present(_find(session, post_id))
+    post = _find(session, post_id)
+    show_version(session, post)
+    return present(post)
 
 
 def replace_post(session: Session, post_id: UUID, content: JSON) -> JSON:
-    """Replace everything that a caller can set. Raises NotFound."""
-    post = _find(session, post_id)
+    """Replace everything that a caller can set. Raises NotFound and PreconditionFailed."""
+    post = _locked(session, post_id)
     _fill(post, content)
     session.flush()
     return present(post)
 
 
 def patch_post(session: Session, post_id: UUID, changes: JSON) -> JSON:
-    """Apply a merge patch (RFC 7396): what it does not name stays. Raises NotFound."""
-    post = _find(session, post_id)
+    """Apply a merge patch (RFC 7396): what it does not name stays.
+
+    Raises NotFound and PreconditionFailed.
+    """
+    post = _locked(session, post_id)
     _fill(post, present(post) | changes)
     session.flush()
     return present(post)
 
 
 def delete_post(session: Session, post_id: UUID) -> None:
-    """Delete a post. Raises NotFound."""
-    session.delete(_find(session, post_id))
+    """Delete a post. Raises NotFound and PreconditionFailed."""
+    session.delete(_locked(session, post_id))
 
 
 def present(post: Post) -> JSON:
@@ -107,7 +113,20 @@ def _present(post: Post, tags: list[str]) -> JSON:
 def _find(session: Session, post_id: UUID) -> Post:
     post = session.get(Post, post_id)
     if post is None:
-        raise NotFound(f"No post has the id {post_id}.")
+        raise _unknown(post_id)
+    return post
+
+
+def _unknown(post_id: UUID) -> NotFound:
+    return NotFound(f"No post has the id {post_id}.")
+
+
+def _locked(session: Session, post_id: UUID) -> Post:
+    """The post, locked, and of a version that the caller knows."""
+    post = session.get(Post, post_id, with_for_update={"key_share": True})
+    if post is None:
+        raise _unknown(post_id)
+    raise_if_modified(session, post)
     return post
 
 
@@ -119,6 +138,9 @@ def _fill(post: Post, content: JSON) -> None:
     # Without a time it stays as it was, so that replacing a post twice is replacing it once.
     post.published_at = content["published_at"] or post.published_at
     kept = {tag.name: tag for tag in post.tags}
+    if inspect(post).has_identity and [*kept] != (content["tags"] or []):
+        # The tags are a table of their own; by this the change counts as one of the post.
+        post.updated_at = clock.now()
     post.tags = [kept.get(name) or PostTag(name=name) for name in content["tags"] or ()]
     for position, tag in enumerate(post.tags):
         tag.position = position

@@ -13,7 +13,7 @@ from circdesk.circulation.models import Fee, Hold, LedgerEntry, Loan
 from circdesk.circulation.money import NOTHING
 
 # When a row was last written says nothing of what it is, nor when a fee is reckoned next.
-_IGNORED = {"created_at", "updated_at", "accrues_at"}
+_IGNORED = {"created_at", "updated_at", "version", "accrues_at"}
 _MODELS: tuple[Any, ...] = (Copy, Loan, Hold, Fee)
 _TABLES = {
     model.__tablename__: [column for column in inspect(model).columns if column.key not in _IGNORED]

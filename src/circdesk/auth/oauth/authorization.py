@@ -204,7 +204,9 @@ def _hold(session: Session, user_id: UUID) -> User:
     Whoever ends access, of all clients or of one, holds this row too, so that no grant slips in
     between.
     """
-    return session.get_one(User, user_id, populate_existing=True, with_for_update=True)
+    held = select(User).where(User.id == user_id).with_for_update()
+    # `get_one` would take it for an error that the user has changed since they were read.
+    return session.scalars(held, execution_options={"populate_existing": True}).one()
 
 
 def _find_consent(session: Session, user_id: UUID, client: Client) -> Consent | None:

@@ -16,6 +16,7 @@ from circdesk.circulation.money import present_money
 from circdesk.circulation.time import now
 from circdesk.contract.requests import NotFound
 from circdesk.db.engine import CURRENCY
+from circdesk.db.versions import show_version
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
@@ -50,6 +51,7 @@ def read_fee(session: Session, caller: Caller, fee_id: UUID) -> JSON:
     fee = session.scalar(select(Fee).where(Fee.id == fee_id, is_visible_to(caller)))
     if fee is None:
         raise missing_fee(fee_id)
+    show_version(session, fee)
     return present_fee(session, fee)
 
 

@@ -25,6 +25,7 @@ from circdesk.circulation.reasons import CODES
 from circdesk.circulation.time import now as desk_now
 from circdesk.contract.problems import Problem, fault
 from circdesk.db.errors import raises_on
+from circdesk.db.versions import raise_if_modified
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
@@ -58,6 +59,7 @@ def update_hold(session: Session, caller: Caller, hold_id: UUID, changes: JSON) 
 
     Raises:
         NotFound: There is no such hold, or it is somebody else's.
+        PreconditionFailed: The caller knows an older version of it.
         ScopeMissing: The position is not for the caller to change.
         HoldFixed: It is too late to change it.
         ReferenceUnknown: There is no such branch.
@@ -69,6 +71,7 @@ def update_hold(session: Session, caller: Caller, hold_id: UUID, changes: JSON) 
     if held is None:
         raise unknown_hold(hold_id)
     hold = held.hold
+    raise_if_modified(session, hold)
     _raise_if_fixed(hold, changes)
     deed = Deed("hold.update", now=desk_now(session), user_id=hold.user_id)
     changed = _apply(session, deed, hold, changes)

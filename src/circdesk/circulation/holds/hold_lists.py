@@ -21,6 +21,7 @@ from circdesk.circulation.holds.queue import is_active
 from circdesk.circulation.models import Hold
 from circdesk.circulation.time import now as desk_now
 from circdesk.db.pagination import Page, PageQuery, Sorts, paginate
+from circdesk.db.versions import show_version
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
@@ -73,6 +74,7 @@ def read_hold(session: Session, caller: Caller, hold_id: UUID) -> JSON:
     held = find_held(session, caller, _READ_ALL, hold_id)
     if held is None:
         raise unknown_hold(hold_id)
+    show_version(session, held.hold)
     return present_holds(session, [held.hold], desk_now(session))[0]
 
 

@@ -20,6 +20,7 @@ from circdesk.contract.requests import NotFound
 from circdesk.db.engine import CURRENCY
 from circdesk.db.errors import raises_on
 from circdesk.db.pagination import Page, PageQuery, paginate
+from circdesk.db.versions import raise_if_modified, show_version
 
 JSON = dict[str, Any]
 
@@ -88,20 +89,25 @@ def create_policy(session: Session, content: JSON) -> JSON:
 
 def read_policy(session: Session, policy_id: UUID) -> JSON:
     """One rule. Raises NotFound."""
-    return present_policy(session, _find(session, policy_id))
+    policy = _find(session, policy_id)
+    show_version(session, policy)
+    return present_policy(session, policy)
 
 
 def change_policy(session: Session, policy_id: UUID, content: JSON) -> JSON:
     """Set what the content names, the rest stays: with a whole rule as its content, replace it.
 
-    Raises NotFound, and else as `create_policy`.
+    Raises NotFound, PreconditionFailed, and else as `create_policy`.
     """
     policy = _find(session, policy_id, changing=True)
     return _store(session, policy, content, "loan_policy.update")
 
 
 def delete_policy(session: Session, policy_id: UUID) -> None:
-    """Delete a rule; loans keep the terms that it gave them. Raises NotFound."""
+    """Delete a rule; loans keep the terms that it gave them.
+
+    Raises NotFound and PreconditionFailed.
+    """
     policy = _find(session, policy_id, changing=True)
     session.delete(policy)
     record(session, "loan_policy.delete", "loan_policy", policy.id)
@@ -134,10 +140,13 @@ def present_policy(session: Session, policy: LoanPolicy) -> JSON:
 
 
 def _find(session: Session, policy_id: UUID, *, changing: bool = False) -> LoanPolicy:
+    """The rule; with `changing`, locked, and of a version that the caller knows."""
     found = select(LoanPolicy).where(LoanPolicy.id == policy_id)
     policy = session.scalar(found.with_for_update() if changing else found)
     if policy is None:
         raise NotFound(f"No loan policy has the id {policy_id}.")
+    if changing:
+        raise_if_modified(session, policy)
     return policy
 
 

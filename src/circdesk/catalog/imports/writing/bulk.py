@@ -53,7 +53,7 @@ def insert_rows(
 def update_rows(
     connection: Connection, model: type[DeclarativeBase], columns: tuple[str, ...], rows: Rows
 ) -> None:
-    """Update the rows whose key is the last of the columns."""
+    """Update the rows whose key is the last of the columns, and count it where changes count."""
     if rows:
         sql = _update(connection.dialect.name, model.__table__, columns)
         connection.exec_driver_sql(sql, (_json(rows),))
@@ -95,6 +95,8 @@ def _insert(engine: str, table: FromClause, columns: tuple[str, ...]) -> str:
 def _update(engine: str, table: FromClause, columns: tuple[str, ...]) -> str:
     *values, key = _values(engine, table, columns)
     changes = ", ".join(f"{name} = {value}" for name, value in zip(columns, values, strict=False))
+    if "version" in table.c:
+        changes += f", version = {table}.version + 1"
     # Every name in it is one of our own tables or columns; values travel as a parameter.
     return f"UPDATE {table} SET {changes} FROM {_ROWS[engine]} WHERE {table}.{columns[-1]} = {key}"  # noqa: S608
 
