@@ -21,8 +21,12 @@ from circdesk.contract.door import Door, Limits
 from circdesk.contract.pages import docs_pages
 from circdesk.contract.representations import Representation
 from circdesk.db.engine import make_engine
+from circdesk.db.touches import generations_of
 from circdesk.db.unit_of_work import make_sessions
 from circdesk.edge.addresses import OneAddress
+from circdesk.edge.caching import Caching
+from circdesk.edge.extensions import cache
+from circdesk.edge.kept import KeptAnswers, bind_cache
 from circdesk.edge.refusals import refuse
 from circdesk.edge.requests import EveryRequest
 from circdesk.edge.views import add_error_handlers, make_page_view, make_view_factory
@@ -46,6 +50,10 @@ def create_app(settings: Settings) -> ContractApp:
     mail_hook = MailHook(settings.mail_hook_url)
     pages = oauth_pages(settings, contract.document)
 
+    generations = generations_of(engine)
+    kept = KeptAnswers(cache, generations, shared=settings.redis_url is not None)
+    caching = Caching(kept, generations, contract)
+
     def close() -> None:
         authenticator.close()
         mail_hook.close()
@@ -67,7 +75,10 @@ def create_app(settings: Settings) -> ContractApp:
     )
     app = ContractApp(
         contract,
-        make_view=make_view_factory(sessions, upload_limit=settings.max_import_bytes),
+        # An answer that is kept needs neither a unit of work nor what goes on in it.
+        make_view=caching.around(
+            make_view_factory(sessions, upload_limit=settings.max_import_bytes)
+        ),
         pages={page: make_page_view(sessions, page) for page in pages},
         # Whatever happens further in is answered with a request id, logged, and counted once;
         # whatever passes the door keeps to the contract.
@@ -77,10 +88,12 @@ def create_app(settings: Settings) -> ContractApp:
         timeout=settings.body_timeout_seconds,
     )
     add_error_handlers(app.app)
+    bind_cache(cache, app.app, settings)
     app.app.extensions |= _contract_bodies(contract, settings.public_url)
     app.app.extensions |= {
         "circdesk.settings": settings,
         "circdesk.contract": contract,
+        "circdesk.caching": caching,
         "circdesk.access_tokens": access_tokens,
         "circdesk.mail_hook": mail_hook,
         "circdesk.authorization_server": AuthorizationServer(settings.public_url, access_tokens),

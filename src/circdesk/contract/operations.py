@@ -12,7 +12,9 @@ from circdesk.contract.schemas import PARSERS, Check, Schemas
 JSON = dict[str, Any]
 
 # What the edge adds to every answer after the check.
-EDGE_HEADERS = frozenset(("x-request-id", "x-content-type-options", "set-cookie"))
+EDGE_HEADERS = frozenset(
+    ("x-request-id", "x-content-type-options", "set-cookie", "cache-control", "vary", "age")
+)
 # In a merge patch, a member that was not sent means that it stays as it is (RFC 7396).
 _MERGE_PATCH = "application/merge-patch+json"
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from circdesk.db.engine import READING, WRITING
 from circdesk.db.errors import as_problem, as_unknown_outcome
 from circdesk.db.together import Together
+from circdesk.db.touches import WritingSession, tell_touched
 
 # A row, and the statement that stores it.
 Row = tuple[Insert, dict[str, Any]]
@@ -48,7 +49,7 @@ class Sessions:
     """
 
     reading: sessionmaker[ReadingSession]
-    writing: sessionmaker[Session]
+    writing: sessionmaker[WritingSession]
     storing: Together[Row]
 
 
@@ -63,7 +64,7 @@ def make_sessions(engine: Engine) -> Sessions:
     return Sessions(
         reading=sessionmaker(reading, class_=ReadingSession, autoflush=False),
         # What is written may be shown after the commit, without a query to read it again.
-        writing=sessionmaker(writing, expire_on_commit=False),
+        writing=sessionmaker(writing, class_=WritingSession, expire_on_commit=False),
         storing=Together(partial(_store, writing), at_once=_COMMITS_AT_ONCE[engine.dialect.name]),
     )
 
@@ -155,6 +156,8 @@ def _commit(work: Session | Connection) -> None:
         unknown = as_unknown_outcome(error)
         if unknown is None:
             raise
+        if isinstance(work, Session):
+            tell_touched(work)
         raise unknown from error
 
 
