@@ -11,7 +11,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -93,6 +93,8 @@ LIFETIMES: Mapping[str, Lifetime] = {
 # A caller may see an answer of another only after asking whether it is still good.
 _PRIVATE = "private, no-cache"
 _NO_STORE = "no-store"
+# The argument for the edge in which a caller names what it has.
+_CONDITION = "if_none_match"
 # Where credentials are taken, they are part of what the answer depends on.
 _CREDENTIALS = ("Authorization", "X-API-Key", "Cookie")
 
@@ -139,8 +141,7 @@ class Caching:
     def _ask(self, operation: Operation, lifetime: Lifetime, view: View) -> flask.Response:
         call: Call = flask.request.environ[CALL]
         generations = self._generations.read(lifetime.depends_on(call.arguments))
-        # An answer that clears a cookie is for one caller alone.
-        if generations is None or call.visit.stale_session:
+        if generations is None or _is_for_the_view(call):
             self._count(operation, "passed_by")
             return _described(operation, lifetime, view())
         key = self._key(operation)
@@ -164,17 +165,13 @@ class Caching:
             if kept is not None:
                 flight.result = kept
                 return _found(kept)
-            # The whole answer is made and kept, also for a caller who has it already.
-            condition = flask.request.environ.pop("HTTP_IF_NONE_MATCH", None)
-            response = view()
+            response = _whole(view)
             made = kept_from(response, generations)
             if made is None:
                 return response
             if leads:
                 flight.result = made
             self._kept.keep(key, made, seconds)
-        if condition is not None:
-            flask.request.environ["HTTP_IF_NONE_MATCH"] = condition
         return _not_modified(made) or response
 
     def _key(self, operation: Operation) -> str:
@@ -204,6 +201,26 @@ def _as_id(value: object) -> UUID | None:
         return None
 
 
+def _is_for_the_view(call: Call) -> bool:
+    """Whether the request is of a rare kind, which what is kept has no answer to."""
+    since = call.edge.get("if_modified_since") is not None and call.edge.get(_CONDITION) is None
+    # An answer that clears a cookie is for one caller alone.
+    return since or call.visit.stale_session
+
+
+def _whole(view: View) -> flask.Response:
+    """The whole answer, which can be kept, also for a caller who has it already."""
+    environ = flask.request.environ
+    call: Call = environ[CALL]
+    if call.edge.get(_CONDITION) is None:
+        return view()
+    environ[CALL] = replace(call, edge={**call.edge, _CONDITION: None})
+    try:
+        return view()
+    finally:
+        environ[CALL] = call
+
+
 def _found(kept: Kept) -> flask.Response:
     response = _not_modified(kept)
     if response is None:
@@ -216,8 +233,8 @@ def _found(kept: Kept) -> flask.Response:
 def _not_modified(kept: Kept) -> flask.Response | None:
     """A 304, where the caller has this very answer."""
     entity_tag = kept.headers.get("ETag")
-    listed = flask.request.headers.get("If-None-Match", "")
-    if entity_tag is None or not lists_entity_tag(listed, entity_tag):
+    listed = flask.request.environ[CALL].edge.get(_CONDITION)
+    if entity_tag is None or listed is None or not lists_entity_tag(listed, entity_tag):
         return None
     response = flask.Response(b"", 304, {"ETag": entity_tag})
     del response.headers["Content-Type"]

@@ -1,8 +1,8 @@
 """Answers that are kept: finished, as they left, with what tells how long they are good."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import time
 from typing import Any
 
 import flask
@@ -40,7 +40,7 @@ class Kept:
     @property
     def age(self) -> int:
         """Whole seconds since it was made."""
-        return int(time.time() - self.made)
+        return int(time() - self.made)
 
 
 def kept_from(response: flask.Response, generations: str) -> Kept | None:
@@ -50,7 +50,7 @@ def kept_from(response: flask.Response, generations: str) -> Kept | None:
     headers = dict(response.headers)
     headers.pop("Content-Length", None)
     media_type = headers.pop("Content-Type")
-    return Kept(time.time(), generations, media_type, headers, response.get_data())
+    return Kept(time(), generations, media_type, headers, response.get_data())
 
 
 class KeptAnswers:
@@ -76,7 +76,7 @@ class KeptAnswers:
         made, of, media_type, headers = orjson.loads(head)
         kept = Kept(made, of, media_type, headers, body)
         # A clock that was set back makes answers of the future.
-        good = kept.generations == generations and 0 <= time.time() - kept.made < seconds
+        good = kept.generations == generations and 0 <= time() - kept.made < seconds
         return kept if good else None
 
     def keep(self, key: str, kept: Kept, seconds: int) -> None:
