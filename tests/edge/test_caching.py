@@ -643,6 +643,15 @@ class TestConditions:
         assert caching.counts == {("get_post", event): n for event, n in events.items()}
 
 
+@pytest.mark.parametrize("text", [b"", b"what is this", b"[1]", b"[1, 2, 3]"])
+def test_what_nobody_can_read_is_not_found(settings: Settings, text: bytes) -> None:
+    app = flask.Flask("test")
+    bind_cache(cache, app, settings)
+    with app.app_context():
+        cache.set("key", text)
+        assert KeptAnswers(cache, MEMORY, shared=False).find("key", "", 10) is None
+
+
 class TestStart:
     @pytest.mark.parametrize(
         ("name", "message"),

@@ -70,11 +70,9 @@ class KeptAnswers:
     def find(self, key: str, generations: str, seconds: int) -> Kept | None:
         """The answer with this key, if it is of these generations and not too old."""
         text = self._outage.attempt(lambda: self._cache.get(key))
-        if text is None:
+        kept = None if text is None else _read(text)
+        if kept is None:
             return None
-        head, _, body = text.partition(b"\n")
-        made, of, media_type, headers = orjson.loads(head)
-        kept = Kept(made, of, media_type, headers, body)
         # A clock that was set back makes answers of the future.
         good = kept.generations == generations and 0 <= time() - kept.made < seconds
         return kept if good else None
@@ -87,6 +85,16 @@ class KeptAnswers:
         text = head + b"\n" + kept.body
         timeout = min(seconds, self._most_seconds)
         self._outage.attempt(lambda: self._cache.set(key, text, timeout=timeout))
+
+
+def _read(text: bytes) -> Kept | None:
+    """What was kept; None where another release has kept it in a form of its own."""
+    head, _, body = text.partition(b"\n")
+    try:
+        made, generations, media_type, headers = orjson.loads(head)
+    except ValueError:
+        return None
+    return Kept(made, generations, media_type, headers, body)
 
 
 class _Bytes(BaseSerializer):
