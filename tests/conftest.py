@@ -34,6 +34,7 @@ from circdesk.auth.memory import forget_all
 from circdesk.contract.contract import load_contract
 from circdesk.contract.problems import find_problem
 from circdesk.db.engine import READING, make_engine
+from circdesk.db.generations import MEMORY
 from circdesk.db.migrations import upgrade
 from circdesk.db.unit_of_work import Sessions, make_sessions, unit_of_work
 from circdesk.settings import Settings
@@ -227,6 +228,7 @@ def _sqlite_restore(engine: Engine) -> Iterator[Callable[[], None]]:
                 used.execute("PRAGMA synchronous = OFF")
                 template.backup(used)
             forget_all()
+            MEMORY.touch_all()
 
         yield restore
 
@@ -256,6 +258,7 @@ def _postgresql_restore(engine: Engine) -> Iterator[Callable[[], None]]:
                 seed_people(engine)
                 seeded = connection.execute(seeds).scalars().all()
             forget_all()
+            MEMORY.touch_all()
 
         yield restore
 

@@ -21,14 +21,17 @@ from circdesk.contract.door import Door, Limits
 from circdesk.contract.pages import docs_pages
 from circdesk.contract.representations import Representation
 from circdesk.db.engine import make_engine
+from circdesk.db.touches import generations_of
 from circdesk.db.unit_of_work import make_sessions
 from circdesk.edge.addresses import OneAddress
 from circdesk.edge.beside import Beside
+from circdesk.edge.caching import Caching
 from circdesk.edge.ceilings import Ceilings
 from circdesk.edge.compression import Compression
 from circdesk.edge.cors import Cors
-from circdesk.edge.extensions import bind_limiter, make_limiter
+from circdesk.edge.extensions import bind_limiter, cache, make_limiter
 from circdesk.edge.guarded_door import GuardedDoor
+from circdesk.edge.kept import KeptAnswers, bind_cache
 from circdesk.edge.limits import RateLimits
 from circdesk.edge.metrics import forget_pool, watch_pool
 from circdesk.edge.metrics_page import MetricsPage
@@ -69,6 +72,10 @@ def create_app(settings: Settings) -> ContractApp:
     limits = RateLimits(limiter, buckets)
     guard = GuardedDoor(limits, buckets, authenticator, refuse)
 
+    generations = generations_of(engine)
+    kept = KeptAnswers(cache, generations, shared=settings.redis_url is not None)
+    caching = Caching(kept, generations, contract)
+
     def close() -> None:
         limits.close()
         authenticator.close()
@@ -94,7 +101,10 @@ def create_app(settings: Settings) -> ContractApp:
     )
     app = ContractApp(
         contract,
-        make_view=make_view_factory(sessions, upload_limit=settings.max_import_bytes),
+        # An answer that is kept needs neither a unit of work nor what goes on in it.
+        make_view=caching.around(
+            make_view_factory(sessions, upload_limit=settings.max_import_bytes)
+        ),
         pages={page: make_page_view(sessions, page) for page in pages},
         # Who is calling is the same for all that follows. What a browser must be told stands in
         # every answer, that of the last resort included. Whatever happens further in is answered
@@ -121,12 +131,14 @@ def create_app(settings: Settings) -> ContractApp:
         patience=2 * settings.database_timeout_seconds,
     )
     add_error_handlers(app.app)
+    bind_cache(cache, app.app, settings)
     bind_limiter(limiter, app.app)
     limits.bind(app.app)
     app.app.extensions |= _contract_bodies(contract, settings.public_url)
     app.app.extensions |= {
         "circdesk.settings": settings,
         "circdesk.contract": contract,
+        "circdesk.caching": caching,
         "circdesk.access_tokens": access_tokens,
         "circdesk.mail_hook": mail_hook,
         "circdesk.probes": probes,

@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from circdesk.db.base import Base, Identified, Moment, SortableText, Timestamped, when_created
+from circdesk.db.touches import Touches
 from circdesk.db.versions import Versioned
 
 # What stands for "no year" where lists are sorted by year, so that the key is never null.
@@ -27,6 +28,8 @@ class Book(Identified, Timestamped, Versioned, Base):
     """A title that the library knows; its copies are what can be lent."""
 
     __tablename__ = "books"
+    # The database deletes the lists of a book with it, and names tell how many books they have.
+    __touches__ = Touches(("books", "books:{id}"), deleting=("authors", "subjects"))
     __table_args__ = (
         Index(None, "sort_title", "id"),
         Index(None, "sort_year", "id"),
@@ -79,6 +82,7 @@ class BookISBN(Base):
     """An ISBN-13 of a book; several books may carry the same, as publishers reuse them."""
 
     __tablename__ = "book_isbns"
+    __touches__ = Touches(("books", "books:{book_id}"))
 
     book_id: Mapped[UUID] = mapped_column(
         ForeignKey("books.id", ondelete="CASCADE"), primary_key=True
@@ -93,6 +97,8 @@ class Author(Identified, Timestamped, Versioned, Base):
     """A person or body that books are by; two names that fold alike are one author."""
 
     __tablename__ = "authors"
+    # Books show the names of their authors.
+    __touches__ = Touches(("authors",), updating=("books", "books:*"))
 
     name: Mapped[str]
     sort_name: Mapped[SortableText] = mapped_column(unique=True)
@@ -106,6 +112,7 @@ class BookAuthor(Base):
     """An author at their place among the authors of a book."""
 
     __tablename__ = "book_authors"
+    __touches__ = Touches(("books", "books:{book_id}", "authors"))
 
     book_id: Mapped[UUID] = mapped_column(
         ForeignKey("books.id", ondelete="CASCADE"), primary_key=True
@@ -121,6 +128,7 @@ class Subject(Identified, Timestamped, Versioned, Base):
     """A heading that books are found under; two names that fold alike are one subject."""
 
     __tablename__ = "subjects"
+    __touches__ = Touches(("subjects",), updating=("books", "books:*"))
 
     name: Mapped[str]
     sort_name: Mapped[SortableText] = mapped_column(unique=True)
@@ -134,6 +142,7 @@ class BookSubject(Base):
     """A subject at its place among the subjects of a book."""
 
     __tablename__ = "book_subjects"
+    __touches__ = Touches(("books", "books:{book_id}", "subjects"))
 
     book_id: Mapped[UUID] = mapped_column(
         ForeignKey("books.id", ondelete="CASCADE"), primary_key=True
@@ -174,6 +183,7 @@ class Branch(Identified, Timestamped, Versioned, Base):
     """A place where copies stand and the desk is open at certain hours."""
 
     __tablename__ = "branches"
+    __touches__ = Touches(("branches",))
 
     code: Mapped[SortableText] = mapped_column(unique=True)
     name: Mapped[str]
@@ -193,6 +203,8 @@ class Copy(Identified, Timestamped, Versioned, Base):
     """One physical or licensed item of a book."""
 
     __tablename__ = "copies"
+    # A book shows how many of its copies are available.
+    __touches__ = Touches(("copies", "copies:{id}", "books:{book_id}"))
     __table_args__ = (Index(None, "branch_id", "status"), Index(None, "created_at", "id"))
 
     book_id: Mapped[UUID] = mapped_column(ForeignKey("books.id"), index=True)
@@ -207,6 +219,10 @@ class Copy(Identified, Timestamped, Versioned, Base):
 
     book: Mapped[Book] = relationship(back_populates="copies", lazy="raise_on_sql")
     branch: Mapped[Branch] = relationship(back_populates="copies", lazy="raise_on_sql")
+
+
+# What an import writes to, by statements of its own.
+CATALOG = (Book, BookISBN, BookAuthor, BookSubject, Author, Subject, Branch, Copy)
 
 
 class SourceLink(Identified, Timestamped, Base):

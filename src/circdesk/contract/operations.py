@@ -16,6 +16,8 @@ EDGE_HEADERS = frozenset(
     (
         "access-control-allow-origin",
         "access-control-expose-headers",
+        "age",
+        "cache-control",
         "content-encoding",
         "content-security-policy",
         "etag",

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
+from circdesk.db.generations import generations_for
 from circdesk.db.patience import PatientConnection, patience_beyond
 from circdesk.settings import Settings
 
@@ -30,6 +31,8 @@ CURSOR_KEY = "circdesk_cursor_key"
 # Whether the clock of circulation may be moved, and the currency of all money.
 SANDBOX = "circdesk_sandbox"
 CURRENCY = "circdesk_currency"
+# The generations of what is in the database; who commits a change tells them.
+GENERATIONS = "circdesk_generations"
 
 # Callers are identified in threads beside those that run requests: by keys and sessions that are
 # looked up, and by access tokens, whose keys and revocations are read anew each second.
@@ -52,6 +55,7 @@ def make_engine(settings: Settings) -> Engine:
         CURSOR_KEY: settings.secret_key.get_secret_value().encode(),
         SANDBOX: settings.sandbox,
         CURRENCY: settings.currency,
+        GENERATIONS: generations_for(settings.redis_url),
     }
     engine.update_execution_options(**options)
     return engine

@@ -15,6 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from circdesk.db.engine import READING, WRITING
 from circdesk.db.errors import as_unknown_outcome, raises_problems
 from circdesk.db.together import Together
+from circdesk.db.touches import WritingSession, tell_touched
 from circdesk.db.versions import as_conflict
 
 # A row, and the statement that stores it.
@@ -49,7 +50,7 @@ class Sessions:
     """
 
     reading: sessionmaker[ReadingSession]
-    writing: sessionmaker[Session]
+    writing: sessionmaker[WritingSession]
     storing: Together[Row]
 
 
@@ -64,7 +65,7 @@ def make_sessions(engine: Engine) -> Sessions:
     return Sessions(
         reading=sessionmaker(reading, class_=ReadingSession, autoflush=False),
         # What is written may be shown after the commit, without a query to read it again.
-        writing=sessionmaker(writing, expire_on_commit=False),
+        writing=sessionmaker(writing, class_=WritingSession, expire_on_commit=False),
         storing=Together(partial(_store, writing), at_once=_COMMITS_AT_ONCE[engine.dialect.name]),
     )
 
@@ -154,6 +155,8 @@ def _commit(work: Session | Connection) -> None:
         unknown = as_unknown_outcome(error)
         if unknown is None:
             raise
+        if isinstance(work, Session):
+            tell_touched(work)
         raise unknown from error
 
 

@@ -1,14 +1,18 @@
-"""Flask's extension objects, each made for one application and bound to it.
+"""Flask's extension objects, bound to an application by `create_app`.
 
-They keep what they are bound with, so that one for all applications of a process, as tests have
-them, would be the last one's.
+The limiter keeps what it is bound with, so that one for all applications of a process, as tests
+have them, would be the last one's.
 """
 
 import flask
+from flask_caching import Cache
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
 from circdesk.edge.shared_windows import SCHEME
+
+# Answers that were made once and are good for the next who asks.
+cache = Cache()
 
 
 def make_limiter(redis_url: str | None) -> Limiter:

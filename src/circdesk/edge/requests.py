@@ -64,7 +64,11 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message["headers"], *self._headers]}
+            headers = [*message["headers"], *self._headers]
+            # Without a word about it, a cache may keep what it takes to be good (RFC 9111, 4.2.2).
+            if not any(name == b"cache-control" for name, _ in headers):
+                headers.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": headers}
         else:
             self.size += len(message.get("body", b""))
         await self._send(message)

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from circdesk.db.base import Base, Identified, Moment, SortableText, Timestamped
+from circdesk.db.touches import Touches
 from circdesk.db.versions import Versioned
 
 
@@ -13,6 +14,7 @@ class Post(Identified, Timestamped, Versioned, Base):
     """A piece of news, public from `published_at` on."""
 
     __tablename__ = "posts"
+    __touches__ = Touches(("posts", "posts:{id}"))
     __table_args__ = (Index(None, "sort_title", "id"), Index(None, "published_at", "id"))
 
     title: Mapped[str]
@@ -36,6 +38,7 @@ class PostTag(Base):
     """A word that a post is found by, at its place among the post's tags."""
 
     __tablename__ = "post_tags"
+    __touches__ = Touches(("posts", "posts:{post_id}"))
 
     post_id: Mapped[UUID] = mapped_column(
         ForeignKey("posts.id", ondelete="CASCADE"), primary_key=True

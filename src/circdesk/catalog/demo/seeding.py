@@ -13,10 +13,11 @@ from circdesk.catalog.demo import BRANCHES, POSTS, DemoBranch, DemoPost, books_c
 from circdesk.catalog.demo.books import AGENCY, write_books
 from circdesk.catalog.demo.identities import MOMENT, Kind, demo_id
 from circdesk.catalog.imports.reading.formats import Format
-from circdesk.catalog.models import Book, Branch, ImportIssue, ImportJob
+from circdesk.catalog.models import CATALOG, Book, Branch, ImportIssue, ImportJob
 from circdesk.catalog.opening_hours import ordered_hours
 from circdesk.circulation.policies.demo import demo_policies
 from circdesk.db.text import sort_key
+from circdesk.db.touches import note_whole
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.events.demo import seed_events
 from circdesk.news.models import Post, PostTag
@@ -41,6 +42,7 @@ def seed_demo(sessions: Sessions) -> None:
             session.flush()
             session.add_all(demo_policies())
             session.add(_import(*write_books(session.connection())))
+            note_whole(session, *CATALOG)
             seed_events(session)
 
 

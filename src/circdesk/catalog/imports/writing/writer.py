@@ -19,8 +19,10 @@ from circdesk.catalog.imports.writing.matching import Known
 from circdesk.catalog.imports.writing.planning import Plan
 from circdesk.catalog.imports.writing.storing import Store, write_copies, write_links
 from circdesk.catalog.imports.writing.tally import Outcome
+from circdesk.catalog.models import CATALOG
 from circdesk.db.engine import WRITING
 from circdesk.db.errors import as_problem, as_unknown_outcome
+from circdesk.db.touches import touch_whole
 
 Item = SourceRecord | Refusal
 # Called in the transaction of each batch with what it amounted to.
@@ -114,6 +116,10 @@ class Writer:
             if problem is None:
                 raise
             raise problem from error
+        finally:
+            # A batch that may have been stored counts as stored here.
+            if outcome is not None and not self._options.dry_run:
+                touch_whole(self._engine, *CATALOG)
         self._store.keep()
         return outcome
 

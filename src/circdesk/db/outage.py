@@ -1,0 +1,88 @@
+"""What is done with Redis, and passed by while Redis is gone: it costs no error and no time."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+log = structlog.get_logger("circdesk")
+
+Result = TypeVar("Result")
+
+# A look at Redis takes a fraction of a millisecond; one that takes this long helps nobody.
+_DEADLINE_SECONDS = 0.25
+# While it is gone one caller asks for it each second, and all others go on without it.
+_PAUSE_SECONDS = 1.0
+
+# For clients of Redis; on its own the library would try for seconds, again and again.
+REDIS_OPTIONS: dict[str, Any] = {
+    "socket_timeout": _DEADLINE_SECONDS,
+    "socket_connect_timeout": _DEADLINE_SECONDS,
+    "retry": Retry(NoBackoff(), 0),
+}
+
+
+def redis_client(url: str) -> "Redis":
+    """A client with deadlines; nothing is connected before it is used."""
+    return Redis.from_url(url, **REDIS_OPTIONS)
+
+
+class Outage:
+    """Knows whether a part is gone, and tells the log once when it goes and once when it is back.
+
+    Args:
+        part: The name of the part in the log.
+    """
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._next_try = 0.0
+
+    def attempt(self, deed: Callable[[], Result]) -> Result | None:
+        """The result of the deed; None where the part is gone, or was a moment ago."""
+        if not self._may_try():
+            return None
+        try:
+            result = deed()
+        except (RedisError, OSError) as error:
+            self._fail(error)
+            return None
+        if self._since is not None:
+            self._recover()
+        return result
+
+    def _may_try(self) -> bool:
+        if self._since is None:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next_try:
+                return False
+            self._next_try = now + _PAUSE_SECONDS
+            return True
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._next_try = now + _PAUSE_SECONDS
+            if self._since is not None:
+                return
+            self._since = now
+        # Its message may hold the address with its password.
+        log.warning("part_gone", part=self._part, error=type(error).__name__)
+
+    def _recover(self) -> None:
+        with self._lock:
+            if self._since is None:
+                return
+            seconds = round(time.monotonic() - self._since, 1)
+            self._since = None
+        log.info("part_back", part=self._part, seconds=seconds)

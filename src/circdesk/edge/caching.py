@@ -1,0 +1,258 @@
+"""Caching: for how long an answer is good, who may keep it, and the answers kept here.
+
+Answers of reading operations that everybody may call, and that are the same for everybody, are
+kept in this service: finished, so that a hit costs neither database nor handler nor check. They
+are good for as long as nothing that they depend on has changed (see `circdesk.db.generations`) and
+their lifetime is not over. The same lifetime is told to browsers and shared caches (RFC 9111),
+which hear of no change.
+"""
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from uuid import UUID
+
+import flask
+import orjson
+
+from circdesk.contract.contract import Contract
+from circdesk.contract.documents import ContractError
+from circdesk.contract.door import Call
+from circdesk.contract.entity_tags import lists_entity_tag
+from circdesk.contract.environ import CALL
+from circdesk.contract.handlers import Handler
+from circdesk.contract.operations import Operation
+from circdesk.db.generations import Generations
+from circdesk.edge.flights import Flights
+from circdesk.edge.kept import Kept, KeptAnswers, kept_from
+
+View = Callable[[], flask.Response]
+MakeView = Callable[[Operation, Handler], View]
+Event = Literal["hit", "miss", "passed_by"]
+
+# Who asks for what another is making right now waits so long for it, and then makes it, too.
+_PATIENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long the answer of an operation is good, and what it depends on.
+
+    Attributes:
+        seconds: How long it may be kept, here and elsewhere.
+        resources: What it depends on; one that depends on nothing is not kept here, as it costs
+            no more to make than to find.
+        one: The argument that names a single row of the first resource. Where it is the id, the
+            answer depends on nothing but this row.
+        filters: What it depends on besides, where these arguments are given.
+    """
+
+    seconds: int
+    resources: tuple[str, ...] = ()
+    one: str | None = None
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def depends_on(self, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """The resources that the answer to these arguments depends on."""
+        identity = _as_id(arguments[self.one]) if self.one else None
+        if identity is not None:
+            return (f"{self.resources[0]}:{identity}", f"{self.resources[0]}:*")
+        given = [name for name in self.filters if arguments.get(name) is not None]
+        return (*self.resources, *(name for each in given for name in self.filters[each]))
+
+
+# Every operation whose answer may be kept by anybody. What shows availability changes with each
+# loan; names and branches change by the month.
+LIFETIMES: Mapping[str, Lifetime] = {
+    "list_copies": Lifetime(5, ("copies",), filters={"branch": ("branches",), "book": ("books",)}),
+    "list_book_copies": Lifetime(5, ("books", "copies"), one="book_id"),
+    "get_copy": Lifetime(5, ("copies",), one="copy_id"),
+    "list_books": Lifetime(10, ("books", "copies"), filters={"branch": ("branches",)}),
+    "list_author_books": Lifetime(10, ("books", "copies")),
+    "get_book": Lifetime(10, ("books", "copies"), one="book_id"),
+    "get_book_facets": Lifetime(
+        60, ("books",), filters={"branch": ("copies", "branches"), "available": ("copies",)}
+    ),
+    "list_authors": Lifetime(60, ("authors",)),
+    "get_author": Lifetime(60, ("authors",)),
+    "list_subjects": Lifetime(60, ("subjects",)),
+    "get_subject": Lifetime(60, ("subjects",)),
+    # A post says itself from when it is; no list leaves it out by the time at which it is asked.
+    "list_posts": Lifetime(60, ("posts",)),
+    "get_post": Lifetime(60, ("posts",), one="post_id"),
+    "list_branches": Lifetime(300, ("branches",)),
+    "get_branch": Lifetime(300, ("branches",)),
+    "get_index": Lifetime(300),
+    "list_problems": Lifetime(300),
+    "get_problem": Lifetime(300),
+}
+
+# A caller may see an answer of another only after asking whether it is still good.
+_PRIVATE = "private, no-cache"
+_NO_STORE = "no-store"
+# The argument for the edge in which a caller names what it has.
+_CONDITION = "if_none_match"
+# Where credentials are taken, they are part of what the answer depends on.
+_CREDENTIALS = ("Authorization", "X-API-Key", "Cookie")
+
+
+class Caching:
+    """Puts around views what they need to be cached, here and elsewhere.
+
+    Args:
+        kept: The answers that are kept here.
+        generations: Those of the database.
+        contract: What `LIFETIMES` is held against.
+
+    Attributes:
+        counts: How often what happened, by operation; read by the metrics.
+
+    Raises:
+        ContractError: `LIFETIMES` names what is no operation, or one that not everybody may call.
+    """
+
+    def __init__(self, kept: KeptAnswers, generations: Generations, contract: Contract) -> None:
+        _raise_if_not_public(contract)
+        self._kept = kept
+        self._generations = generations
+        self._flights: Flights[Kept] = Flights()
+        # Another release may answer the same question otherwise.
+        self._release = hashlib.sha256(orjson.dumps(contract.document)).hexdigest()
+        self.counts: Counter[tuple[str, Event]] = Counter()
+        self._counting = threading.Lock()
+
+    def around(self, make_view: MakeView) -> MakeView:
+        """The same views, with headers for caches; those of `LIFETIMES` ask here first."""
+
+        def make(operation: Operation, handler: Handler) -> View:
+            view = make_view(operation, handler)
+            lifetime = LIFETIMES.get(operation.operation_id)
+            if operation.method != "GET":
+                return view
+            if lifetime is not None and lifetime.resources:
+                return lambda: self._ask(operation, lifetime, view)
+            return lambda: _described(operation, lifetime, view())
+
+        return make
+
+    def _ask(self, operation: Operation, lifetime: Lifetime, view: View) -> flask.Response:
+        call: Call = flask.request.environ[CALL]
+        generations = self._generations.read(lifetime.depends_on(call.arguments))
+        if generations is None or _is_for_the_view(call):
+            self._count(operation, "passed_by")
+            return _described(operation, lifetime, view())
+        key = self._key(operation)
+        kept = self._kept.find(key, generations, lifetime.seconds)
+        if kept is not None:
+            self._count(operation, "hit")
+            return _described(operation, lifetime, _found(kept))
+        return _described(operation, lifetime, self._make(operation, key, generations, view))
+
+    def _make(self, operation: Operation, key: str, generations: str, view: View) -> flask.Response:
+        """The answer that is not kept yet, made here or by whoever is making it already."""
+        with self._flights.lead((key, generations)) as (flight, leads):
+            seconds = LIFETIMES[operation.operation_id].seconds
+            # Whoever was making it may have ended since we asked.
+            kept = (
+                self._kept.find(key, generations, seconds)
+                if leads
+                else flight.wait(_PATIENCE_SECONDS)
+            )
+            self._count(operation, "miss" if kept is None else "hit")
+            if kept is not None:
+                flight.result = kept
+                return _found(kept)
+            response = _whole(view)
+            made = kept_from(response, generations)
+            if made is None:
+                return response
+            if leads:
+                flight.result = made
+            self._kept.keep(key, made, seconds)
+        return _not_modified(made) or response
+
+    def _key(self, operation: Operation) -> str:
+        # The address as it was sent: the links of a list repeat it, byte by byte.
+        address = flask.request.environ["REQUEST_URI"]
+        text = f"{self._release} {operation.operation_id} {address}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _count(self, operation: Operation, event: Event) -> None:
+        with self._counting:
+            self.counts[operation.operation_id, event] += 1
+
+
+def _raise_if_not_public(contract: Contract) -> None:
+    for name in LIFETIMES:
+        operation = contract.operations.get(name)
+        if operation is None:
+            raise ContractError(f"{name} has a lifetime and is no operation")
+        if operation.method != "GET" or (operation.security and {} not in operation.security):
+            raise ContractError(f"{name} has a lifetime and is not for everybody to read")
+
+
+def _as_id(value: object) -> UUID | None:
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None
+
+
+def _is_for_the_view(call: Call) -> bool:
+    """Whether the request is of a rare kind, which what is kept has no answer to."""
+    since = call.edge.get("if_modified_since") is not None and call.edge.get(_CONDITION) is None
+    # An answer that clears a cookie is for one caller alone.
+    return since or call.visit.stale_session
+
+
+def _whole(view: View) -> flask.Response:
+    """The whole answer, which can be kept, also for a caller who has it already."""
+    environ = flask.request.environ
+    call: Call = environ[CALL]
+    if call.edge.get(_CONDITION) is None:
+        return view()
+    environ[CALL] = replace(call, edge={**call.edge, _CONDITION: None})
+    try:
+        return view()
+    finally:
+        environ[CALL] = call
+
+
+def _found(kept: Kept) -> flask.Response:
+    response = _not_modified(kept)
+    if response is None:
+        response = flask.Response(kept.body, 200, dict(kept.headers))
+        response.headers["Content-Type"] = kept.media_type
+    response.headers["Age"] = str(kept.age)
+    return response
+
+
+def _not_modified(kept: Kept) -> flask.Response | None:
+    """A 304, where the caller has this very answer."""
+    entity_tag = kept.headers.get("ETag")
+    listed = flask.request.environ[CALL].edge.get(_CONDITION)
+    if entity_tag is None or listed is None or not lists_entity_tag(listed, entity_tag):
+        return None
+    response = flask.Response(b"", 304, {"ETag": entity_tag})
+    del response.headers["Content-Type"]
+    return response
+
+
+def _described(
+    operation: Operation, lifetime: Lifetime | None, response: flask.Response
+) -> flask.Response:
+    """The answer, and for how long whom it is good; what it says about it itself stays."""
+    if response.status_code in (200, 304):
+        visit = flask.request.environ[CALL].visit
+        anonymous = visit.caller is None and not visit.stale_session
+        if lifetime is not None and (anonymous or not operation.security):
+            control = f"public, max-age={lifetime.seconds}"
+        else:
+            control = _PRIVATE if operation.security else _NO_STORE
+        response.headers.setdefault("Cache-Control", control)
+        if operation.security:
+            response.vary.update(_CREDENTIALS)
+    return response
