@@ -23,6 +23,7 @@ from circdesk.contract.representations import Representation
 from circdesk.db.engine import make_engine
 from circdesk.db.unit_of_work import make_sessions
 from circdesk.edge.addresses import OneAddress
+from circdesk.edge.idempotency import Idempotency
 from circdesk.edge.refusals import refuse
 from circdesk.edge.requests import EveryRequest
 from circdesk.edge.views import add_error_handlers, make_page_view, make_view_factory
@@ -67,7 +68,11 @@ def create_app(settings: Settings) -> ContractApp:
     )
     app = ContractApp(
         contract,
-        make_view=make_view_factory(sessions, upload_limit=settings.max_import_bytes),
+        make_view=make_view_factory(
+            sessions,
+            Idempotency(sessions, settings.encryption_key),
+            upload_limit=settings.max_import_bytes,
+        ),
         pages={page: make_page_view(sessions, page) for page in pages},
         # Whatever happens further in is answered with a request id, logged, and counted once;
         # whatever passes the door keeps to the contract.
