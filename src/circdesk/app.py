@@ -31,6 +31,7 @@ from circdesk.edge.compression import Compression
 from circdesk.edge.cors import Cors
 from circdesk.edge.extensions import bind_limiter, cache, make_limiter
 from circdesk.edge.guarded_door import GuardedDoor
+from circdesk.edge.idempotency import Idempotency
 from circdesk.edge.kept import KeptAnswers, bind_cache
 from circdesk.edge.limits import RateLimits
 from circdesk.edge.metrics import forget_pool, watch_pool
@@ -103,7 +104,11 @@ def create_app(settings: Settings) -> ContractApp:
         contract,
         # An answer that is kept needs neither a unit of work nor what goes on in it.
         make_view=caching.around(
-            make_view_factory(sessions, upload_limit=settings.max_import_bytes)
+            make_view_factory(
+                sessions,
+                Idempotency(sessions, settings.encryption_key),
+                upload_limit=settings.max_import_bytes,
+            )
         ),
         pages={page: make_page_view(sessions, page) for page in pages},
         # Who is calling is the same for all that follows. What a browser must be told stands in

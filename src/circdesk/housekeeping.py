@@ -34,6 +34,7 @@ from circdesk.auth.models import (
 )
 from circdesk.db.base import Base
 from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.edge.models import ANSWERS_ARE_KEPT, IdempotencyKey
 
 # How long it is known from which address somebody came, and with which browser.
 ADDRESSES_ARE_KEPT = timedelta(days=90)
@@ -73,6 +74,10 @@ def _carry_out(session: Session, statement: Statement) -> int:
 def _chores(now: datetime) -> Iterator[tuple[type[Base], Statement]]:
     """What is due, each as the statement of one batch; children go before their parents."""
     expired, addresses = now - EXPIRED_IS_KEPT, now - ADDRESSES_ARE_KEPT
+    yield (
+        IdempotencyKey,
+        _delete(IdempotencyKey, IdempotencyKey.created_at <= now - ANSWERS_ARE_KEPT),
+    )
     yield AuditEntry, _forget_addresses(addresses)
     yield WebSession, _delete(WebSession, WebSession.expires_at <= now)
     yield WebSession, _forget_visitors(addresses)

@@ -145,8 +145,9 @@ class Settings(BaseSettings):
         "in development and sandbox.",
     )
     encryption_key: Key = Field(
-        description="Encrypts the private halves of the keys that sign tokens; at least 32 "
-        "characters. Made at first start in development and sandbox.",
+        description="Encrypts the private halves of the keys that sign tokens, and the answers "
+        "that are kept for repeated requests; at least 32 characters. Made at first start in "
+        "development and sandbox.",
     )
     self_registration: bool = Field(
         default=False, description="Whether people may register themselves as members."

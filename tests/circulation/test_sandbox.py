@@ -99,6 +99,14 @@ class TestMoveSandboxClock:
         # The offset is in the database, and every process goes by it.
         assert abs(ahead(sandbox_sessions) - offset) < timedelta(seconds=1)
 
+    def test_one_that_is_repeated_with_its_key_moves_it_once(self, sandbox: httpx.Client) -> None:
+        headers = {"Idempotency-Key": "a-day"}
+        first, again = (sandbox.post(URL, json={"days": 1}, headers=headers) for _ in range(2))
+
+        assert first.status_code == 200
+        assert (again.content, again.headers["Idempotent-Replayed"]) == (first.content, "true")
+        assert sandbox.get(URL).json()["offset_seconds"] == first.json()["offset_seconds"]
+
     def test_it_goes_to_a_moment(self, sandbox: httpx.Client) -> None:
         to = clock.now() + timedelta(days=29, microseconds=1)
 

@@ -78,6 +78,7 @@ FORMATS: dict[str, st.SearchStrategy[str]] = {
     "branch-key": ids | codes.map("code:{}".format),
     "copy-key": ids | barcodes.map("barcode:{}".format),
     "item-mapping": st.sampled_from(ITEM_MAPPINGS),
+    "idempotency-key": ids | ids.map('"{}"'.format),
 }
 for name, strategy in FORMATS.items():
     schemathesis.openapi.format(name, strategy)
@@ -140,6 +141,8 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     if is_valid and not guessed and case.method.upper() in {"PUT", "PATCH", "DELETE"}:
         # Nobody guesses a version.
         case.headers["If-Match"] = "*"
+    if is_valid:
+        make_repeatable(case)
     if is_valid and isinstance(case.body, dict):
         # Nobody guesses what a decision is signed with.
         case.body.pop("plan_token", None)
@@ -149,6 +152,15 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
         if str(value).lower() in OWN:
             changes_rule = name == "policy_id" and case.method.upper() != "DELETE"
             case.path_parameters[name] = OTHER_RULE if changes_rule else str(uuid4())
+
+
+def make_repeatable(case: Case[Any]) -> None:
+    """Let a request have one key of its own; that of another would only be refused."""
+    if "Idempotency-Key" in case.headers:
+        case.headers["Idempotency-Key"] = f'"key-{next(fresh)}"'
+        case.query.pop("idempotency_key", None)
+    elif "idempotency_key" in case.query:
+        case.query["idempotency_key"] = f"key-{next(fresh)}"
 
 
 def mend(body: dict[str, Any]) -> None:

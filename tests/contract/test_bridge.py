@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import contextvars
+import hashlib
 import io
 import socket
 import threading
@@ -561,6 +562,12 @@ class TestLimitedReader:
     def test_a_body_may_have_just_its_limit(self) -> None:
         reader = self.reader(b"abc", b"", b"de", limit=5)
         assert (reader.readable(), reader.readall(), reader.read(1)) == (True, b"abcde", b"")
+
+    def test_who_watches_sees_all_that_is_read(self) -> None:
+        reader, digest = self.reader(b"abc", b"", b"de", limit=5), hashlib.sha256()
+        reader.watch(digest)
+        assert reader.readall() == b"abcde"
+        assert digest.digest() == hashlib.sha256(b"abcde").digest()
 
     def test_one_byte_more_is_too_many(self) -> None:
         reader = self.reader(b"abc", b"def", limit=5)

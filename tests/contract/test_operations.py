@@ -175,6 +175,23 @@ class TestCompileOperation:
             arguments = operation.read_parameters({"loan_id": "1"}, query, headers, [])
             assert arguments["idempotency_key"] == "a"
 
+    def test_what_is_sent_in_two_places_must_be_the_same(self) -> None:
+        document = deepcopy(DOCUMENT)
+        key = {"x-edge": True, "schema": {"type": "string", "format": "idempotency-key"}}
+        document["paths"]["/loans/{loan_id}"]["put"]["parameters"] = [
+            {"name": "Idempotency-Key", "in": "header", **key},
+            {"name": "idempotency_key", "in": "query", **key},
+        ]
+        operation = compile_operation(document, "/loans/{loan_id}", "put", Schemas(document))
+
+        found = []
+        for text in (b"a", b'"a"', b"b"):
+            faults: Faults = []
+            headers = {b"idempotency-key": text}
+            operation.read_parameters({"loan_id": "1"}, b"idempotency_key=a", headers, faults)
+            found.append([each["pointer"] for each in faults if each["rule"] == "contradiction"])
+        assert found == [[], [], ["/Idempotency-Key"]]
+
     def test_a_body_is_an_argument(self) -> None:
         assert compile_one("put").arguments == {"loan_id", "sort", "body"}
 

@@ -15,6 +15,7 @@ from circdesk.contract.schemas import (
     json_pointer,
     parse_date,
     parse_date_time,
+    parse_structured_string,
     to_json_schema,
 )
 
@@ -140,6 +141,14 @@ class TestParseDate:
     def test_anything_else_is_an_error(self, text: str) -> None:
         with pytest.raises(ValueError):
             parse_date(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a-key", "a-key"), ('"a key"', "a key"), (r'"a \"b\" \\ c"', r'a "b" \ c'), ('""', "")],
+)
+def test_a_structured_string_says_what_is_within_it(text: str, said: str) -> None:
+    assert parse_structured_string(text) == said
 
 
 CHECKS = {name: Schemas({}).compile({"type": "string", "format": name}) for name in PARSERS}

@@ -5,16 +5,11 @@ has expired; its private half is gone at once. Private halves are stored encrypt
 """
 
 import base64
-import os
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 from sqlalchemy import Row, or_, select, text, update
 from sqlalchemy.orm import Session
@@ -25,13 +20,14 @@ from circdesk.audit.entries import record
 from circdesk.auth.memory import forget_after_commit
 from circdesk.auth.models import SigningKey
 from circdesk.auth.revocations import last_expiry
+from circdesk.auth.sealing import SealBroken, Sealer
 from circdesk.db.pagination import Page, PageQuery, paginate
 from circdesk.settings import SettingsError, variable
 
 JSON = dict[str, Any]
 
 ALGORITHM = "EdDSA"
-_NONCE_BYTES = 12
+_PURPOSE = "circdesk signing keys"
 # Asked for each token, so it is made once, and of plain columns.
 _KEYS = SigningKey.__table__.c
 _CURRENT = select(_KEYS.id, _KEYS.private_key).where(_KEYS.retired_at.is_(None))
@@ -137,26 +133,18 @@ def _jwk(key_id: UUID, public: Ed25519PublicKey) -> JSON:
 
 
 def _encrypt(private: Ed25519PrivateKey, key_id: UUID, encryption_key: SecretStr) -> str:
-    nonce = os.urandom(_NONCE_BYTES)
-    # Bound to its id, so that one row's ciphertext is of no use in another.
-    sealed = _cipher(encryption_key).encrypt(nonce, private.private_bytes_raw(), key_id.bytes)
-    return base64.b64encode(nonce + sealed).decode()
+    sealed = Sealer(encryption_key, _PURPOSE).seal(private.private_bytes_raw(), key_id.bytes)
+    return base64.b64encode(sealed).decode()
 
 
 @lru_cache(maxsize=4)
 def _decrypt(key_id: UUID, private_key: str, encryption_key: SecretStr) -> Ed25519PrivateKey:
     sealed = base64.b64decode(private_key)
-    nonce, sealed = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
     try:
-        raw = _cipher(encryption_key).decrypt(nonce, sealed, key_id.bytes)
-    except InvalidTag:
+        raw = Sealer(encryption_key, _PURPOSE).unseal(sealed, key_id.bytes)
+    except SealBroken:
         raise SettingsError(
             f"{variable('encryption_key')} is not the one with which the signing key was "
             "encrypted; set that one, or run `circdesk keys rotate`"
         ) from None
     return Ed25519PrivateKey.from_private_bytes(raw)
-
-
-def _cipher(encryption_key: SecretStr) -> AESGCM:
-    derived = HKDF(SHA256(), length=32, salt=None, info=b"circdesk signing keys")
-    return AESGCM(derived.derive(encryption_key.get_secret_value().encode()))

@@ -7,7 +7,7 @@ from typing import Any
 from circdesk.contract.documents import ContractError, resolve
 from circdesk.contract.parameters import Defaults, Faults, Parameters, split_query
 from circdesk.contract.problems import fault
-from circdesk.contract.schemas import PARSERS, Check, Schemas
+from circdesk.contract.schemas import PARSERS, Check, Schemas, json_pointer
 
 JSON = dict[str, Any]
 
@@ -21,6 +21,7 @@ EDGE_HEADERS = frozenset(
         "content-encoding",
         "content-security-policy",
         "etag",
+        "idempotent-replayed",
         "last-modified",
         "ratelimit",
         "ratelimit-policy",
@@ -129,9 +130,20 @@ class Operation:
         if self.headers.names:
             found = self.headers.read_headers(headers, faults)
             named = {argument_name(name): value for name, value in found.items()}
+            faults += _contradictions(found, arguments)
             # What can be sent in either place was not sent in this one where it is None here.
             arguments |= {n: v for n, v in named.items() if v is not None or n not in arguments}
         return arguments
+
+
+def _contradictions(headers: JSON, arguments: JSON) -> Faults:
+    """The faults of what was sent in two places and is not the same in both."""
+    message = "the query parameter of that name says something else"
+    return [
+        fault("header", json_pointer([name]), "contradiction", message)
+        for name, value in headers.items()
+        if value is not None and arguments.get(argument_name(name)) not in (None, value)
+    ]
 
 
 def argument_name(header: str) -> str:

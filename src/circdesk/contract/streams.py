@@ -2,7 +2,8 @@
 
 import io
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from starlette.types import Message
 
@@ -40,11 +41,23 @@ class BodyStream(io.RawIOBase):
         return count
 
 
+class Digest(Protocol):
+    """What sees a body pass, such as a hash."""
+
+    def update(self, some: Any, /) -> None:
+        """See the next bytes."""
+
+
 class LimitedReader(io.RawIOBase):
     """A stream that refuses to give more than `limit` bytes, whatever its length was said to be."""
 
     def __init__(self, stream: io.RawIOBase, limit: int) -> None:
         self._stream, self._left, self._limit = stream, limit, limit
+        self._digest: Digest | None = None
+
+    def watch(self, digest: Digest) -> None:
+        """Let this see every byte that is read from now on."""
+        self._digest = digest
 
     def readable(self) -> bool:
         """It can be read, once."""
@@ -56,7 +69,17 @@ class LimitedReader(io.RawIOBase):
         self._left -= count
         if self._left < 0:
             raise too_large(self._limit)
+        if self._digest is not None:
+            self._digest.update(memoryview(target)[:count])
         return count
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is streamed: its media type and its bytes, to be read once as they arrive."""
+
+    media_type: str
+    stream: LimitedReader
 
 
 def too_large(limit: int) -> ContentTooLarge:

@@ -36,8 +36,8 @@ class OutcomeUnknown(DatabaseUnavailable):
     code: ClassVar[str] = "outcome_unknown"
     title: ClassVar[str] = "It is not known whether this was stored."
     advice: ClassVar[str] = (
-        "After the seconds in Retry-After, look whether what you sent is there. Send the same "
-        "request again only if it is not."
+        "After the seconds in Retry-After, send the same request with the same Idempotency-Key "
+        "again. Without one, look whether what you sent is there, and send it again only if not."
     )
 
 

@@ -5,6 +5,7 @@ import circdesk.audit.models
 import circdesk.auth.models
 import circdesk.catalog.models
 import circdesk.circulation.models
+import circdesk.edge.models
 import circdesk.events.models
 import circdesk.news.models  # noqa: F401 - the import is what adds the tables.
 from circdesk.db.base import Base

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from io import RawIOBase
 from typing import Any, cast
 
 import flask
@@ -18,9 +16,10 @@ from circdesk.contract.handlers import Handler
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem
 from circdesk.contract.requests import InternalError
-from circdesk.contract.streams import LimitedReader
+from circdesk.contract.streams import LimitedReader, Upload
 from circdesk.db.pagination import Page
 from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.edge.idempotency import Idempotency, Settled
 from circdesk.edge.lists import list_answer
 from circdesk.edge.preconditions import expect_condition, preconditions, with_validators
 from circdesk.spans import span
@@ -31,16 +30,8 @@ log = structlog.get_logger("circdesk")
 View = Callable[[], flask.Response]
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A body that is streamed: its media type and its bytes, to be read once as they arrive."""
-
-    media_type: str
-    stream: RawIOBase
-
-
 def make_view_factory(
-    sessions: Sessions, *, upload_limit: int
+    sessions: Sessions, idempotency: Idempotency, *, upload_limit: int
 ) -> Callable[[Operation, Handler], View]:
     """What makes the view of an operation; a view runs its handler in one unit of work."""
 
@@ -55,6 +46,8 @@ def make_view_factory(
                 work = unit_of_work(sessions, writing=not operation.safe)
                 session = stack.enter_context(work)
                 expect_condition(session, call)
+                url = flask.request.environ["REQUEST_URI"]
+                once = idempotency.begin(session, call, url, arguments)
                 try:
                     with span(operation.operation_id):
                         returned = handler(**arguments)
@@ -64,6 +57,8 @@ def make_view_factory(
                         raise
                     answer = _problem_answer(operation, problem)
                 answer = with_validators(session, operation, call, answer)
+                if once is not None:
+                    once.keep(answer)
                 response = _respond(answer, call.visit)
                 if not isinstance(answer.body, bytes):
                     # A stream still reads from the database; its end closes the unit of work.
@@ -121,6 +116,7 @@ def _respond(answer: Answer, visit: Visit | None = None) -> flask.Response:
 def add_error_handlers(app: flask.Flask) -> None:
     """Answer problems in their form and everything else as a logged 500."""
     app.register_error_handler(Problem, _answer_problem)
+    app.register_error_handler(Settled, _answer_settled)
     app.register_error_handler(Exception, _answer_crash)
 
 
@@ -130,6 +126,13 @@ def _answer_problem(problem: Problem) -> flask.Response:
         return _respond(_problem_answer(call.operation, problem))
     except ContractBroken as broken:
         return _answer_crash(broken)
+
+
+def _answer_settled(settled: Settled) -> flask.Response:
+    if isinstance(settled.outcome, Problem):
+        return _answer_problem(settled.outcome)
+    call: Call = flask.request.environ[CALL]
+    return _respond(settled.outcome, call.visit)
 
 
 def _answer_crash(error: Exception) -> flask.Response:

@@ -58,8 +58,12 @@ class Service:
 
     def send(self, call: Call, slot: int = 0) -> httpx.Response:
         """The answer of one of the processes. Raises httpx.TransportError if it is killed then."""
-        client = self._clients[slot % len(self._clients)]
+        client = self.client(slot)
         return client.request(call.method, call.path, headers=call.headers, json=call.json)
+
+    def client(self, slot: int) -> httpx.Client:
+        """A caller of one of the processes."""
+        return self._clients[slot % len(self._clients)]
 
     def at_once(
         self, calls: Sequence[Call], beside: Callable[[], object] | None = None
