@@ -14,8 +14,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
+from circdesk.db.errors import busy
 from circdesk.db.generations import generations_for
 from circdesk.db.patience import PatientConnection, patience_beyond
+from circdesk.db.turns import Turns, WritingInTurn, turns_at
 from circdesk.settings import Settings
 
 # Execution options of a connection. READING spares PostgreSQL a transaction: BEGIN and ROLLBACK
@@ -68,7 +70,11 @@ def _sqlite(url: URL, settings: Settings) -> Engine:
         url,
         # `isolation_level=None` keeps the driver from opening transactions by its own rules; the
         # driver's newer `autocommit` attribute exists only from Python 3.12.
-        connect_args={"isolation_level": None, "timeout": settings.database_timeout_seconds},
+        connect_args={
+            "isolation_level": None,
+            "timeout": settings.database_timeout_seconds,
+            "factory": WritingInTurn,
+        },
         **_pool(settings),
     )
     deadline = _SQLiteDeadline(settings.database_timeout_seconds)
@@ -77,7 +83,9 @@ def _sqlite(url: URL, settings: Settings) -> Engine:
     )
     event.listen(engine, "connect", deadline.watch)
     event.listen(engine, "before_cursor_execute", deadline.start)
-    event.listen(engine, "begin", _begin_sqlite)
+    turns = turns_at[url.database or ""]
+    begin = partial(_begin_sqlite, turns=turns, seconds=settings.database_timeout_seconds)
+    event.listen(engine, "begin", begin)
     return engine
 
 
@@ -105,12 +113,25 @@ def _enter_wal(connection: sqlite3.Connection, deadline: float) -> None:
             return
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get(WRITING, False):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin_sqlite(connection: Connection, *, turns: Turns, seconds: float) -> None:
+    options = connection.get_execution_options()
+    if options.get(WRITING, False):
+        driver: Any = connection.connection.dbapi_connection
+        if not driver.wait_for(turns, seconds):
+            raise busy()
+        _begin_immediate(connection, driver)
     else:
         # This BEGIN takes no lock and so cannot fail; the driver alone is ten times as fast.
         connection.connection.cursor().execute("BEGIN")
+
+
+def _begin_immediate(connection: Connection, driver: WritingInTurn) -> None:
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except BaseException:
+        # Nothing has begun that could end, and with it the turn.
+        driver.rollback()
+        raise
 
 
 class _SQLiteDeadline:

@@ -77,7 +77,7 @@ _SQLITE_OUTAGES = {
 def as_problem(error: Exception) -> DatabaseUnavailable | None:
     """The 503 that a driver's error amounts to; None where the fault is in the program or data."""
     if isinstance(error, PoolTimeoutError):
-        return _busy()
+        return busy()
     if not isinstance(error, DBAPIError):
         return None
     if error.connection_invalidated:
@@ -120,20 +120,21 @@ def _from_sqlite(error: sqlite3.Error) -> DatabaseUnavailable | None:
     # The extended codes carry the primary one in their lowest byte.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _SQLITE_CONFLICTS:
-        return _busy()
+        return busy()
     return _unavailable() if code in _SQLITE_OUTAGES else None
 
 
 def _from_postgresql(error: psycopg.Error) -> DatabaseUnavailable | None:
     if isinstance(error, _POSTGRESQL_CONFLICTS):
-        return _busy()
+        return busy()
     # The driver's OperationalError is an outage by its definition: a refused or broken
     # connection, a shutdown, a full disk. A standby after a failover refuses writes.
     outage = isinstance(error, (psycopg.OperationalError, sqlstates.ReadOnlySqlTransaction))
     return _unavailable() if outage else None
 
 
-def _busy() -> DatabaseBusy:
+def busy() -> DatabaseBusy:
+    """The problem of a lock that was waited for in vain."""
     return DatabaseBusy("The database is busy with other requests.", headers=_RETRY_CONFLICT)
 
 
