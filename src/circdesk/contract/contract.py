@@ -19,7 +19,7 @@ from circdesk.contract.documents import (
     load_bundle,
 )
 from circdesk.contract.handlers import find_handlers, handler_arguments
-from circdesk.contract.operations import Operation, compile_operation
+from circdesk.contract.operations import Operation, Response, compile_operation
 from circdesk.contract.schemas import Schemas, json_pointer
 
 JSON = dict[str, Any]
@@ -35,11 +35,11 @@ class Contract:
     def __init__(self, bundle: Bundle) -> None:
         self.document = bundle.document
         self.operations: dict[str, Operation] = {}
-        schemas = Schemas(bundle.document)
+        schemas, shared = Schemas(bundle.document), dict[str, Response]()
         for path, method, node in find_operations(bundle.document):
             name = node["operationId"]
             try:
-                operation = compile_operation(bundle.document, path, method, schemas)
+                operation = compile_operation(bundle.document, path, method, schemas, shared)
             except ContractError as error:
                 raise ContractError(f"{bundle.sources[path]}: {name}: {error}") from error
             self.operations[name] = operation

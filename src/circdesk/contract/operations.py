@@ -151,8 +151,22 @@ def argument_name(header: str) -> str:
     return header.lower().replace("-", "_")
 
 
-def compile_operation(document: JSON, path: str, method: str, schemas: Schemas) -> Operation:
+def compile_operation(
+    document: JSON,
+    path: str,
+    method: str,
+    schemas: Schemas,
+    shared: dict[str, Response] | None = None,
+) -> Operation:
     """Compile one operation of a valid document.
+
+    Args:
+        document: The document.
+        path: The operation's path.
+        method: Its method, in lower case.
+        schemas: The document's schemas.
+        shared: The responses that operations refer to, by their reference, compiled so far. Nearly
+            all responses are such, and each of them takes a quarter of a megabyte.
 
     Raises:
         ContractError: It is valid OpenAPI, and this service cannot serve it.
@@ -164,7 +178,9 @@ def compile_operation(document: JSON, path: str, method: str, schemas: Schemas) 
         for place in ("path", "query", "header")
     }
     responses = {
-        _status(status): _compile_response(document, response, schemas)
+        _status(status): _compile_response(
+            document, response, schemas, {} if shared is None else shared
+        )
         for status, response in node["responses"].items()
     }
     successes = {status: answer for status, answer in responses.items() if 200 <= status < 300}
@@ -258,8 +274,18 @@ def _properties(document: JSON, schema: JSON) -> dict[str, JSON]:
     return properties | {name: resolve(document, node) for name, node in own}
 
 
-def _compile_response(document: JSON, node: JSON, schemas: Schemas) -> Response:
-    response = resolve(document, node)
+def _compile_response(
+    document: JSON, node: JSON, schemas: Schemas, shared: dict[str, Response]
+) -> Response:
+    reference = node.get("$ref")
+    if reference is None:
+        return _compile_own_response(document, node, schemas)
+    if reference not in shared:
+        shared[reference] = _compile_own_response(document, resolve(document, node), schemas)
+    return shared[reference]
+
+
+def _compile_own_response(document: JSON, response: JSON, schemas: Schemas) -> Response:
     headers = [
         {"name": name, **resolve(document, header)}
         for name, header in response.get("headers", {}).items()
