@@ -63,6 +63,7 @@ def settings_for(
         encryption_key=SecretStr("an encryption key that only tests know"),
         public_url=public_url,
         threads=THREADS,
+        rate_limits="1000000/minute",
         database_timeout_seconds=deadline,
     )
 

@@ -19,6 +19,7 @@ from circdesk.resources import directory
 from circdesk.settings import Settings, SettingsError
 from circdesk.visits import Caller as Known
 from circdesk.visits import Visit
+from tests.conftest import CountQueries
 from tests.edge.conftest import Caller
 from tests.people import PEOPLE
 from tests.redis_server import RedisServer
@@ -199,6 +200,16 @@ class TestRefusal:
         assert response.json() == problem(
             response, "rate_limit_exceeded", message, details=[detail]
         )
+
+    def test_it_costs_the_database_nothing(
+        self, caller: Caller, count_queries: CountQueries
+    ) -> None:
+        anonymous = caller()
+        statuses(anonymous, 5)
+        with count_queries() as statements:
+            assert statuses(anonymous, 3) == [429] * 3
+
+        assert statements == []
 
     def test_others_are_not_refused(self, caller: Caller, key: str) -> None:
         assert statuses(caller(), 6) == [200] * 5 + [429]

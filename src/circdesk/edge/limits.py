@@ -97,7 +97,8 @@ class RateLimits:
         stats = self._limiter.limiter.get_window_stats(bucket.policy.item, bucket.subject)
         # Floats differ by less than what is rounded here.
         reset = math.ceil(round(stats.reset_time - time.time(), 3))
-        return State(has_taken, stats.remaining, max(reset, 0))
+        # A clock that is set just then must not tell anybody to wait for hours.
+        return State(has_taken, stats.remaining, min(max(reset, 0), bucket.policy.seconds))
 
     def describe(self, visit: Visit) -> Iterator[dict[str, Any]]:
         """Each policy that applies to the caller, and what is left of it."""
