@@ -25,6 +25,7 @@ from circdesk.db.errors import DatabaseUnavailable, OutcomeUnknown
 from circdesk.db.migrations import upgrade
 from circdesk.db.patience import patience_beyond
 from circdesk.db.unit_of_work import make_sessions, unit_of_work
+from circdesk.edge import caching
 from circdesk.settings import Settings
 from tests.beating import beating
 from tests.people import api_key, seed_people
@@ -119,6 +120,12 @@ def at_once(client: httpx.Client, requests: list[tuple[str, str]]) -> list[httpx
 
     with ThreadPoolExecutor(len(requests)) as pool:
         return [*pool.map(lambda request: send(*request), requests)]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every read be one of the database; what is kept is answered also while that is gone."""
+    monkeypatch.setattr(caching, "LIFETIMES", {})
 
 
 @pytest.fixture(scope="module")

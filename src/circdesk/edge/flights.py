@@ -5,6 +5,8 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from circdesk.contract.problems import Problem
+
 Result = TypeVar("Result")
 
 
@@ -13,15 +15,19 @@ class Flight(Generic[Result]):
 
     Attributes:
         result: What came of it; None where nothing did that is of use to others.
+        problem: What those who lead and who wait are told, where it came to that.
     """
 
     def __init__(self) -> None:
         self._landed = threading.Event()
         self.result: Result | None = None
+        self.problem: Problem | None = None
 
     def wait(self, seconds: float) -> Result | None:
-        """What came of it, or None where it takes longer than that."""
+        """What came of it, be it a problem, or None where it takes longer than that."""
         self._landed.wait(seconds)
+        if self.problem is not None:
+            raise self.problem
         return self.result
 
     def land(self) -> None:
@@ -48,6 +54,11 @@ class Flights(Generic[Result]):
             flight = self._flights.setdefault(key, Flight())
         try:
             yield flight, leads
+        except Problem as problem:
+            # A database that is out of reach is not asked by all who wait, one after the other.
+            if leads:
+                flight.problem = problem
+            raise
         finally:
             if leads:
                 with self._lock:
