@@ -1,4 +1,4 @@
-"""Two processes' worth of a service with small limits, behind a proxy, and the Redis they share.
+"""A small library, and two processes' worth of a service with small limits, behind a proxy, and the Redis they share.
 
 The proxy names the address, so that each test can come from one of its own. Limits know no
 database, so that one engine is enough.
@@ -13,8 +13,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from circdesk.db.unit_of_work import Sessions
 from circdesk.settings import Settings
 from tests.auth.serving import serving
+from tests.circulation.conftest import Library
 from tests.redis_server import RedisServer, redis_server
 
 Caller = Callable[..., httpx.Client]
@@ -65,3 +67,9 @@ def caller(addresses: list[str], own_address: str, engine: Engine) -> Iterator[C
             return stack.enter_context(client)
 
         yield call
+
+
+@pytest.fixture
+def library(sessions: Sessions) -> Library:
+    """A small library, empty."""
+    return Library(sessions)
