@@ -138,11 +138,8 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     if not guessed:
         case.path_parameters.update(LASTING.get((case.method.upper(), case.operation.path), {}))
     is_valid = case.meta is None or not case.meta.generation.mode.is_negative
-    if is_valid and not guessed and case.method.upper() in {"PUT", "PATCH", "DELETE"}:
-        # Nobody guesses a version.
-        case.headers["If-Match"] = "*"
     if is_valid:
-        make_repeatable(case)
+        mend_for_the_edge(case, guessed=bool(guessed))
     if is_valid and isinstance(case.body, dict):
         # Nobody guesses what a decision is signed with.
         case.body.pop("plan_token", None)
@@ -154,8 +151,13 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
             case.path_parameters[name] = OTHER_RULE if changes_rule else str(uuid4())
 
 
-def make_repeatable(case: Case[Any]) -> None:
-    """Let a request have one key of its own; that of another would only be refused."""
+def mend_for_the_edge(case: Case[Any], *, guessed: bool) -> None:
+    """Let a request have one key of its own, and half of them a condition that is met.
+
+    The key of another request would only be refused, and nobody guesses a version.
+    """
+    if not guessed and case.method.upper() in {"PUT", "PATCH", "DELETE"}:
+        case.headers["If-Match"] = "*"
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f'"key-{next(fresh)}"'
         case.query.pop("idempotency_key", None)

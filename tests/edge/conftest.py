@@ -1,4 +1,4 @@
-"""A small library, and two processes' worth of a service with small limits, behind a proxy, and the Redis they share.
+"""A small library; and two services with small limits, behind a proxy, that share a Redis.
 
 The proxy names the address, so that each test can come from one of its own. Limits know no
 database, so that one engine is enough.
