@@ -33,9 +33,10 @@ from circdesk.db.engine import make_engine
 from circdesk.db.generations import MEMORY, SECONDS, MemoryGenerations
 from circdesk.db.unit_of_work import Sessions
 from circdesk.edge import caching, kept
-from circdesk.edge.caching import LIFETIMES, Caching, Lifetime
+from circdesk.edge.caching import Caching
 from circdesk.edge.extensions import cache
 from circdesk.edge.kept import KeptAnswers, bind_cache
+from circdesk.edge.lifetimes import LIFETIMES, Lifetime
 from circdesk.news.models import Post
 from circdesk.resources import directory
 from circdesk.settings import Settings

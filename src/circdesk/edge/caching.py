@@ -10,10 +10,9 @@ which hear of no change.
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-from uuid import UUID
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 import flask
 import orjson
@@ -28,6 +27,7 @@ from circdesk.contract.operations import Operation
 from circdesk.db.generations import Generations
 from circdesk.edge.flights import Flights
 from circdesk.edge.kept import Kept, KeptAnswers, kept_from
+from circdesk.edge.lifetimes import LIFETIMES, Lifetime
 
 View = Callable[[], flask.Response]
 MakeView = Callable[[Operation, Handler], View]
@@ -35,60 +35,6 @@ Event = Literal["hit", "miss", "passed_by"]
 
 # Who asks for what another is making right now waits so long for it, and then makes it, too.
 _PATIENCE_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetime:
-    """How long the answer of an operation is good, and what it depends on.
-
-    Attributes:
-        seconds: How long it may be kept, here and elsewhere.
-        resources: What it depends on; one that depends on nothing is not kept here, as it costs
-            no more to make than to find.
-        one: The argument that names a single row of the first resource. Where it is the id, the
-            answer depends on nothing but this row.
-        filters: What it depends on besides, where these arguments are given.
-    """
-
-    seconds: int
-    resources: tuple[str, ...] = ()
-    one: str | None = None
-    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def depends_on(self, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """The resources that the answer to these arguments depends on."""
-        identity = _as_id(arguments[self.one]) if self.one else None
-        if identity is not None:
-            return (f"{self.resources[0]}:{identity}", f"{self.resources[0]}:*")
-        given = [name for name in self.filters if arguments.get(name) is not None]
-        return (*self.resources, *(name for each in given for name in self.filters[each]))
-
-
-# Every operation whose answer may be kept by anybody. What shows availability changes with each
-# loan; names and branches change by the month.
-LIFETIMES: Mapping[str, Lifetime] = {
-    "list_copies": Lifetime(5, ("copies",), filters={"branch": ("branches",), "book": ("books",)}),
-    "list_book_copies": Lifetime(5, ("books", "copies"), one="book_id"),
-    "get_copy": Lifetime(5, ("copies",), one="copy_id"),
-    "list_books": Lifetime(10, ("books", "copies"), filters={"branch": ("branches",)}),
-    "list_author_books": Lifetime(10, ("books", "copies")),
-    "get_book": Lifetime(10, ("books", "copies"), one="book_id"),
-    "get_book_facets": Lifetime(
-        60, ("books",), filters={"branch": ("copies", "branches"), "available": ("copies",)}
-    ),
-    "list_authors": Lifetime(60, ("authors",)),
-    "get_author": Lifetime(60, ("authors",)),
-    "list_subjects": Lifetime(60, ("subjects",)),
-    "get_subject": Lifetime(60, ("subjects",)),
-    # A post says itself from when it is; no list leaves it out by the time at which it is asked.
-    "list_posts": Lifetime(60, ("posts",)),
-    "get_post": Lifetime(60, ("posts",), one="post_id"),
-    "list_branches": Lifetime(300, ("branches",)),
-    "get_branch": Lifetime(300, ("branches",)),
-    "get_index": Lifetime(300),
-    "list_problems": Lifetime(300),
-    "get_problem": Lifetime(300),
-}
 
 # A caller may see an answer of another only after asking whether it is still good.
 _PRIVATE = "private, no-cache"
@@ -192,13 +138,6 @@ def _raise_if_not_public(contract: Contract) -> None:
             raise ContractError(f"{name} has a lifetime and is no operation")
         if operation.method != "GET" or (operation.security and {} not in operation.security):
             raise ContractError(f"{name} has a lifetime and is not for everybody to read")
-
-
-def _as_id(value: object) -> UUID | None:
-    try:
-        return UUID(str(value))
-    except ValueError:
-        return None
 
 
 def _is_for_the_view(call: Call) -> bool:
