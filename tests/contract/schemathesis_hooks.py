@@ -139,7 +139,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
         case.path_parameters.update(LASTING.get((case.method.upper(), case.operation.path), {}))
     is_valid = case.meta is None or not case.meta.generation.mode.is_negative
     if is_valid:
-        mend_for_the_edge(case, guessed=bool(guessed))
+        mend_for_the_edge(case)
     if is_valid and isinstance(case.body, dict):
         # Nobody guesses what a decision is signed with.
         case.body.pop("plan_token", None)
@@ -151,12 +151,12 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
             case.path_parameters[name] = OTHER_RULE if changes_rule else str(uuid4())
 
 
-def mend_for_the_edge(case: Case[Any], *, guessed: bool) -> None:
-    """Let a request have one key of its own, and half of them a condition that is met.
+def mend_for_the_edge(case: Case[Any]) -> None:
+    """Let a request have one key of its own, and a condition that is met.
 
     The key of another request would only be refused, and nobody guesses a version.
     """
-    if not guessed and case.method.upper() in {"PUT", "PATCH", "DELETE"}:
+    if case.method.upper() in {"PUT", "PATCH", "DELETE"}:
         case.headers["If-Match"] = "*"
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f'"key-{next(fresh)}"'

@@ -97,8 +97,8 @@ class TestNumbers:
 
     def test_the_cache_and_the_limiter_have_hooks(self, scrape: Callable[[], Values]) -> None:
         before = scrape()
-        count_cache(hit=True)
-        count_cache(hit=False)
+        count_cache("hit")
+        count_cache("miss")
         count_limited("anonymous")
         after = scrape()
         for name, labels in (
@@ -165,7 +165,7 @@ count_together(Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     begin_request()
     end_request("get_book", 200, 0.02)
-count_cache(hit=True)
+count_cache("hit")
 begin_request()
 print("counted", flush=True)
 sys.stdin.read()

@@ -68,7 +68,7 @@ class Running:
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.server = Server(app, max_connections=most)
+        self.server = Server(app, max_connections=most, on_stop=lambda: None)
         self.server.config.lifespan = "off"
         self._thread = threading.Thread(target=self.server.run, args=([self._listener],))
         self._address = self._listener.getsockname()

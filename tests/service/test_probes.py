@@ -197,7 +197,7 @@ class TestQuestion:
 class TestStopping:
     def test_a_process_that_stops_says_so(self, here: Settings, engine: Engine) -> None:
         probes = Probes(engine, here)
-        probes.stopping = True
+        probes.stop()
         with pytest.raises(NotReady) as caught:
             asyncio.run(probes.readiness())
         assert caught.value.checks == {"process": "stopping"}

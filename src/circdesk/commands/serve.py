@@ -53,7 +53,12 @@ def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
         if settings.env in ("development", "sandbox"):
             stack.enter_context(embedded_worker(settings))
         typer.echo(_addresses(settings, demo=demo), err=True)
-        Server(app, max_connections=settings.max_connections).run(sockets=[listener])
+        server = Server(
+            app,
+            max_connections=settings.max_connections,
+            on_stop=app.app.extensions["circdesk.probes"].stop,
+        )
+        server.run(sockets=[listener])
 
 
 def _end(_number: int, _frame: object) -> NoReturn:

@@ -8,11 +8,8 @@ which hear of no change.
 """
 
 import hashlib
-import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import flask
 import orjson
@@ -28,10 +25,10 @@ from circdesk.db.generations import Generations
 from circdesk.edge.flights import Flights
 from circdesk.edge.kept import Kept, KeptAnswers, kept_from
 from circdesk.edge.lifetimes import LIFETIMES, Lifetime
+from circdesk.edge.metrics import count_cache
 
 View = Callable[[], flask.Response]
 MakeView = Callable[[Operation, Handler], View]
-Event = Literal["hit", "miss", "passed_by"]
 
 # Who asks for what another is making right now waits so long for it, and then makes it, too.
 _PATIENCE_SECONDS = 2.0
@@ -53,8 +50,6 @@ class Caching:
         generations: Those of the database.
         contract: What `LIFETIMES` is held against.
 
-    Attributes:
-        counts: How often what happened, by operation; read by the metrics.
 
     Raises:
         ContractError: `LIFETIMES` names what is no operation, or one that not everybody may call.
@@ -67,8 +62,6 @@ class Caching:
         self._flights: Flights[Kept] = Flights()
         # Another release may answer the same question otherwise.
         self._release = hashlib.sha256(orjson.dumps(contract.document)).hexdigest()
-        self.counts: Counter[tuple[str, Event]] = Counter()
-        self._counting = threading.Lock()
 
     def around(self, make_view: MakeView) -> MakeView:
         """The same views, with headers for caches; those of `LIFETIMES` ask here first."""
@@ -88,12 +81,12 @@ class Caching:
         call: Call = flask.request.environ[CALL]
         generations = self._generations.read(lifetime.depends_on(call.arguments))
         if generations is None or _is_for_the_view(call):
-            self._count(operation, "passed_by")
+            count_cache("passed_by")
             return _described(operation, lifetime, view())
         key = self._key(operation)
         kept = self._kept.find(key, generations, lifetime.seconds)
         if kept is not None:
-            self._count(operation, "hit")
+            count_cache("hit")
             return _described(operation, lifetime, _found(kept))
         return _described(operation, lifetime, self._make(operation, key, generations, view))
 
@@ -107,7 +100,7 @@ class Caching:
                 if leads
                 else flight.wait(_PATIENCE_SECONDS)
             )
-            self._count(operation, "miss" if kept is None else "hit")
+            count_cache("miss" if kept is None else "hit")
             if kept is not None:
                 flight.result = kept
                 return _found(kept)
@@ -125,10 +118,6 @@ class Caching:
         address = flask.request.environ["REQUEST_URI"]
         text = f"{self._release} {operation.operation_id} {address}"
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def _count(self, operation: Operation, event: Event) -> None:
-        with self._counting:
-            self.counts[operation.operation_id, event] += 1
 
 
 def _raise_if_not_public(contract: Contract) -> None:

@@ -20,6 +20,7 @@ from circdesk.contract.environ import CALL
 from circdesk.contract.forms import WebPage
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem, fault
+from circdesk.edge.metrics import count_limited
 from circdesk.edge.policies import FREE, OWN, Bucket, Buckets
 from circdesk.edge.shared_windows import WindowStorage
 from circdesk.visits import Visit
@@ -158,8 +159,9 @@ def headers_of(bucket: Bucket, state: State) -> dict[str, str]:
 
 
 def exceeded(bucket: Bucket, state: State) -> RateLimitExceeded:
-    """The problem of a request for which there was no place."""
+    """The problem of a request for which there was no place, which is counted."""
     policy, wait = bucket.policy, max(state.reset, 1)
+    count_limited(policy.name)
     message = (
         f"The policy {policy.name} allows {policy.limit} requests in {policy.seconds} s; "
         f"wait {wait} s."

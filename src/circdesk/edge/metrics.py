@@ -6,6 +6,7 @@ one.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import prometheus_client
 import structlog
@@ -112,9 +113,9 @@ def end_request(operation: str, status: int, seconds: float) -> None:
     histogram.observe(seconds)
 
 
-def count_cache(*, hit: bool) -> None:
-    """The cache was asked, and had it or had it not."""
-    _meters.cache.labels("hit" if hit else "miss").inc()
+def count_cache(result: Literal["hit", "miss", "passed_by"]) -> None:
+    """The cache was asked, and had it or had it not; or it could not be asked."""
+    _meters.cache.labels(result).inc()
 
 
 def count_limited(policy: str) -> None:

@@ -7,6 +7,7 @@ of connections. What it refuses itself it answers in plain text.
 import os
 import threading
 from asyncio import TimerHandle
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 from uuid import uuid4
@@ -192,9 +193,16 @@ def _too_many(app: ASGIApp) -> ASGIApp:
 
 
 class Server(uvicorn.Server):
-    """uvicorn with these connections, which has ended 24 s after a signal, whatever hangs."""
+    """uvicorn with these connections, which has ended 24 s after a signal, whatever hangs.
 
-    def __init__(self, app: ASGIApp, *, max_connections: int) -> None:
+    Args:
+        app: What it serves.
+        max_connections: As many are served at once; more are told so.
+        on_stop: Called at the first signal, while requests still run.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_connections: int, on_stop: Callable[[], None]) -> None:
+        self._on_stop = on_stop
         protocol = type("LimitedProtocol", (Protocol,), {"most_connections": max_connections})
         config = uvicorn.Config(
             app,
@@ -216,6 +224,7 @@ class Server(uvicorn.Server):
             last_moment = threading.Timer(_LAST_MOMENT, _end_at_once)
             last_moment.daemon = True
             last_moment.start()
+            self._on_stop()
         super().handle_exit(sig, frame)
 
 

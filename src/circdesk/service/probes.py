@@ -66,24 +66,23 @@ class NotReady(Problem):
 
 
 class Probes:
-    """What the service needs, and whether it is there; asked on the event loop.
-
-    Attributes:
-        stopping: Whether the process is about to end; whoever stops it sets this, so that no load
-            balancer sends it anything more.
-    """
+    """What the service needs, and whether it is there; asked on the event loop."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
-        self.stopping = False
+        self._is_stopping = False
         self._started = time.monotonic()
         self._engine = engine.execution_options(**{READING: True})
         self._heartbeat = Heartbeat(settings)
         self._database = Question(self._is_migrated, seconds=_SECONDS)
         self._worker = Question(self._heartbeat.is_heard, seconds=_SECONDS)
 
+    def stop(self) -> None:
+        """Say from now on that the process ends, so that no load balancer sends it anything."""
+        self._is_stopping = True
+
     async def checks(self) -> Checks:
         """The state of each part by its name, `ok` or what is wrong; within two seconds."""
-        if self.stopping:
+        if self._is_stopping:
             return {"process": "stopping"}
         database, redis = await asyncio.gather(self._ask_database(), self._ask_redis())
         return {**database, **redis}
