@@ -429,6 +429,8 @@ class TestRotateApiKey:
 
         assert rotated["old_secret_expires_at"] is None
         assert not works(base_url, key["secret"])
+        refused = httpx.get(f"{base_url}/api/posts", headers={"X-API-Key": key["secret"]})
+        assert refused.json()["code"] == "credentials_revoked"
         assert works(base_url, rotated["secret"])
 
     def test_only_the_last_secret_but_one_is_kept(
