@@ -87,6 +87,7 @@ def encode(coding: str, body: bytes) -> bytes:
     return make_encoder(coding).finish(body)
 
 
+@lru_cache(64)
 def is_compressible(media_type: str) -> bool:
     """Whether bodies of a media type, whose parameters may follow, shrink; images do not."""
     return _COMPRESSIBLE.fullmatch(media_type.partition(";")[0].strip().lower()) is not None

@@ -8,7 +8,7 @@ the same answer chosen (BREACH).
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -76,12 +76,12 @@ class _Answer:
             await self._send(message)
 
     async def _begin(self, start: Message) -> None:
-        headers = MutableHeaders(raw=[*start["headers"]])
         if start["status"] == 304:
+            headers = MutableHeaders(raw=[*start["headers"]])
             _restore_tag(headers, self._known, self._accepted)
             _vary(headers)
             await self._send({**start, "headers": headers.raw})
-        elif start["status"] in _BODILESS or not _is_candidate(headers):
+        elif start["status"] in _BODILESS or not _is_candidate(dict(start["headers"])):
             await self._send(start)
         else:
             self._start = start
@@ -124,15 +124,15 @@ async def _encode(encoder: Encoder, message: Message) -> bytes:
     return await asyncio.to_thread(step, body) if len(body) > _LONG else step(body)
 
 
-def _is_candidate(headers: MutableHeaders) -> bool:
+def _is_candidate(headers: Mapping[bytes, bytes]) -> bool:
     """Whether an answer is of a kind that is compressed, were it long and the caller for it."""
-    length = headers.get("content-length")
+    length = headers.get(b"content-length")
     is_short = length is not None and int(length) < SHORTEST
-    if is_short or "content-encoding" in headers:
+    if is_short or b"content-encoding" in headers:
         return False
-    control = headers.get("cache-control", "")
-    forbidden = "no-store" in control or "no-transform" in control
-    return not forbidden and is_compressible(headers.get("content-type", ""))
+    control = headers.get(b"cache-control", b"")
+    forbidden = b"no-store" in control or b"no-transform" in control
+    return not forbidden and is_compressible(headers.get(b"content-type", b"").decode("latin-1"))
 
 
 def _vary(headers: MutableHeaders) -> None:
