@@ -100,6 +100,13 @@ class TestAccessLine:
         assert "card:" not in repr(logs)
         assert "isbn:" not in repr(logs)
 
+    def test_it_names_the_operation_also_where_tags_of_variants_are_read(
+        self, client: httpx.Client
+    ) -> None:
+        with capture_logs() as logs:
+            client.get("/api/books", headers={"If-None-Match": '"a-br"', "Accept-Encoding": "br"})
+        assert self.only_line(logs)["operation"] == "list_books"
+
     def test_who_is_refused_is_named(self, member: httpx.Client) -> None:
         with capture_logs() as logs:
             assert member.get("/api/users").status_code == 403

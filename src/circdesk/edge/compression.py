@@ -44,7 +44,8 @@ class Compression:
             return
         accepted, known, conditional = _read(scope["headers"])
         if conditional:
-            scope = {**scope, "headers": [*_plain_tags(scope["headers"], accepted)]}
+            # In place: what is found out further in is read from this very scope further out.
+            scope["headers"] = [*_plain_tags(scope["headers"], accepted)]
         answer = _Answer(send, accepted, known, is_head=scope["method"] == "HEAD")
         await self._app(scope, receive, answer.send)
 
