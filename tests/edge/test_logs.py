@@ -163,8 +163,10 @@ class TestRedaction:
     @pytest.mark.parametrize(
         ("text", "left"),
         [
-            (f"with {new_secret('cdk_')}", f"with {HIDDEN}"),
-            (f"code={new_secret('cdc_')}&state=1", f"code={HIDDEN}&state=1"),
+            pytest.param(f"with {new_secret('cdk_')}", f"with {HIDDEN}", id="a key"),
+            pytest.param(
+                f"code={new_secret('cdc_')}&state=1", f"code={HIDDEN}&state=1", id="a code"
+            ),
             (f"Authorization: Bearer {JWT}", f"Authorization: Bearer {HIDDEN}"),
             (f"it was {JWT}, yes", f"it was {HIDDEN}, yes"),
             ("Basic dXNlcjpwYXNzd29yZA==", f"Basic {HIDDEN}"),
