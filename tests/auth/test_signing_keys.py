@@ -143,7 +143,7 @@ class TestRotation:
     ) -> None:
         find_signer(session, SECRET)
         new = create_signing_key(session, SECRET)
-        later = clock.now() + timedelta(minutes=11)
+        later = clock.now() + timedelta(minutes=72)
         monkeypatch.setattr(clock, "now", lambda: later)
 
         assert [jwk["kid"] for jwk in verifying_jwks(session)] == [str(new["id"])]

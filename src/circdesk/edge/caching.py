@@ -80,7 +80,7 @@ class Caching:
     def _ask(self, operation: Operation, lifetime: Lifetime, view: View) -> flask.Response:
         call: Call = flask.request.environ[CALL]
         generations = self._generations.read(lifetime.depends_on(call.arguments))
-        if generations is None or _is_for_the_view(call):
+        if generations is None or _is_for_the_view(call) or self._wants_its_own(call):
             count_cache("passed_by")
             return _described(operation, lifetime, view())
         key = self._key(operation)
@@ -89,6 +89,14 @@ class Caching:
             count_cache("hit")
             return _described(operation, lifetime, _found(kept))
         return _described(operation, lifetime, self._make(operation, key, generations, view))
+
+    def _wants_its_own(self, call: Call) -> bool:
+        """Whether it comes from somebody who may just have changed what it asks for.
+
+        Where processes do not tell each other, only those who change nothing can be answered with
+        what this one has kept.
+        """
+        return call.visit.caller is not None and not self._kept.shared
 
     def _make(self, operation: Operation, key: str, generations: str, view: View) -> flask.Response:
         """The answer that is not kept yet, made here or by whoever is making it already."""

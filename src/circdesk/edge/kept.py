@@ -65,6 +65,7 @@ class KeptAnswers:
     def __init__(self, cache: Cache, generations: Generations, *, shared: bool) -> None:
         self._cache = cache
         self._outage = generations.outage
+        self.shared = shared
         self._most_seconds = SECONDS if shared else MEMORY_SECONDS
 
     def find(self, key: str, generations: str, seconds: int) -> Kept | None:
