@@ -191,7 +191,7 @@ class TestSameMoment:
             self.change(sessions, "update_book")
 
     def test_where_none_is_declared_it_is_to_be_sent_again(self, sessions: Sessions) -> None:
-        assert 409 not in CONTRACT.operations["create_post"].responses
+        assert 409 not in CONTRACT.operations["delete_my_session"].responses
         with pytest.raises(DatabaseBusy) as caught:
-            self.change(sessions, "create_post")
+            self.change(sessions, "delete_my_session")
         assert caught.value.headers == {"Retry-After": "1"}

@@ -29,7 +29,8 @@ class TestReading:
         assert admin.get(path, headers={"If-None-Match": OTHER}).json() == first.json()
 
     @pytest.mark.parametrize(
-        "path", ["/api", "/api/posts?per_page=2", "/problems", "/problems/not_found", "/healthz"]
+        "path",
+        ["/api", "/api/posts?per_page=2", "/problems", "/problems/not_found", "/api/rate-limit"],
     )
     def test_lists_and_pages_have_a_tag_of_their_bytes(
         self, client: httpx.Client, path: str
@@ -94,13 +95,14 @@ class TestReading:
         assert refused.status_code == 400
         assert "ETag" not in refused.headers
 
-    def test_only_what_streams_has_no_tag(self) -> None:
+    def test_only_streams_and_probes_have_no_tag(self) -> None:
         without = {
             operation.operation_id
             for operation in CONTRACT.operations.values()
             if operation.method == "GET" and "if_none_match" not in operation.edge
         }
-        assert without == {"download_import_issues"}
+        probes = {"get_health", "get_liveness", "get_readiness"}
+        assert without == {"download_import_issues", *probes}
 
 
 class TestLastModified:
