@@ -77,7 +77,8 @@ class TestPlanToken:
         assert decision(**other).plan_token(KEY) != token
 
     def test_time_and_result_are_not_bound(self) -> None:
-        later = decision(result={"due_at": "x"}, next_allowed_at=datetime(2026, 1, 1, tzinfo=UTC))
+        moment = datetime(2026, 1, 1, tzinfo=UTC)
+        later = decision(result={"due_at": "x"}, when_allowed=lambda _blockers: moment)
         assert later.plan_token(KEY) == decision().plan_token(KEY)
 
     def test_it_needs_the_key(self) -> None:

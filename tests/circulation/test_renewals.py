@@ -318,6 +318,20 @@ class TestRenewLoan:
         desk.now = datetime.fromisoformat(changes_at)
         assert renew(librarian, loan)["loan"]["due_at"] == "2026-03-13T17:00:00Z"
 
+    def test_what_is_lifted_does_not_put_that_off(
+        self, librarian: httpx.Client, library: Library, lend: Callable[..., UUID]
+    ) -> None:
+        library.policy(period_length=7, renewable_days=0)
+        loan = lend(due_at=datetime(2026, 3, 12, 17, tzinfo=UTC))
+        override = {"codes": ["too_soon"], "comment": "Please."}
+
+        (blocker,) = refused(librarian, loan, override=override)
+
+        assert blocker["code"] == "would_not_change"
+        decision = decide(librarian, loan, override=override)
+        # The rule lets it be renewed on the twelfth only, but that was lifted.
+        assert decision["next_allowed_at"] == "2026-03-05T23:00:00Z"
+
     def test_of_hours_and_of_a_fixed_date_too(
         self, librarian: httpx.Client, library: Library, branch: UUID, lend: Callable[..., UUID]
     ) -> None:

@@ -1,6 +1,7 @@
 """Check-out: a copy is lent to a person."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -91,7 +92,7 @@ def _decide(
     decision.confirmations = [*confirmations(facts)]
     decision.warnings = [*warnings(facts, due)]
     ends = {"user_blocked": block_ends(borrower, facts.standing)}
-    decision.next_allowed_at = next_allowed_at(decision.blockers, ends)
+    decision.when_allowed = partial(next_allowed_at, ends=ends)
     decision.seen = _seen(facts)
     if rule is None or due is None or due.over:
         return decision, None

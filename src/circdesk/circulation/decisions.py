@@ -8,7 +8,7 @@ An action has one function that looks at what there is and returns a `Decision`.
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -86,6 +86,10 @@ class Consent:
         )
 
 
+def _never(_blockers: Sequence[Reason]) -> None:
+    """Time alone changes nothing."""
+
+
 @dataclass(slots=True)
 class Decision:
     """What the engine says.
@@ -96,7 +100,9 @@ class Decision:
         reasons: Blockers, confirmations and warnings, in the order in which they matter.
         rule: The rule that decided; None where none was asked or none matches.
         result: What will be so once it is done; None where it cannot be told.
-        next_allowed_at: When time alone would change the answer.
+        when_allowed: Tells of blockers when time alone will have taken the last of them away, None
+            where it does not. It is asked for those that are left once `settle` has seen the
+            consent.
         seen: Whatever else the deed relies on; it is bound into the plan token, and shown nowhere.
             It holds what must not change between the decision and the deed, and never the time.
     """
@@ -108,7 +114,7 @@ class Decision:
     warnings: list[Reason] = field(default_factory=list)
     rule: LoanPolicy | None = None
     result: JSON | None = None
-    next_allowed_at: datetime | None = None
+    when_allowed: Callable[[Sequence[Reason]], datetime | None] = _never
     seen: Sequence[Any] = ()
     # Blockers that were lifted, once `settle` has seen the consent.
     overridden: list[Reason] = field(default_factory=list)
@@ -128,8 +134,6 @@ class Decision:
         self.overridden = lifted
         self.blockers = [reason for reason in self.blockers if reason not in lifted]
         self.confirmations = [r for r in self.confirmations if r.code not in consent.confirm]
-        if not self.blockers:
-            self.next_allowed_at = None
         return self
 
     @property
@@ -152,7 +156,7 @@ class Decision:
             "warnings": [reason.present() for reason in self.warnings],
             "rule": None if self.rule is None else present_rule(self.rule),
             "result": self.result,
-            "next_allowed_at": self.next_allowed_at,
+            "next_allowed_at": self.when_allowed(self.blockers),
             "plan_token": self.plan_token(key),
         }
 

@@ -1,7 +1,7 @@
 """Whether a loan may be renewed, why not, and when time alone would change that."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy.orm import Session
@@ -55,7 +55,7 @@ def warnings(facts: RenewalFacts, due: Due | None) -> Iterator[Reason]:
         yield Reason("card_expires_first", {"expires_on": expires_on.isoformat()})
 
 
-def when_allowed(facts: RenewalFacts, reasons: list[Reason]) -> datetime | None:
+def when_allowed(facts: RenewalFacts, reasons: Sequence[Reason]) -> datetime | None:
     """When the last of these blockers is over by itself; None where one of them never is."""
     if not reasons:
         return None

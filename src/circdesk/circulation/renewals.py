@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -62,7 +63,7 @@ def decide(
     decision = Decision("renew", {"loan_id": loan.id, "copy_id": loan.copy_id}, rule=rule)
     decision.blockers = [*blockers(session, caller, facts, due)]
     decision.warnings = [*warnings(facts, due)]
-    decision.next_allowed_at = when_allowed(facts, decision.blockers)
+    decision.when_allowed = partial(when_allowed, facts)
     decision.seen = _seen(facts)
     if rule is not None and due is not None and not due.over:
         decision.result = {

@@ -21,7 +21,7 @@ from circdesk.circulation.holds.changing import update_hold
 from circdesk.circulation.policies.loan_policies import change_policy
 from tests.circulation.states.actions import BRANCH, COPY, NTH, USER, Actions
 from tests.circulation.states.desk import JSON
-from tests.circulation.states.town import RULES, TERMS
+from tests.circulation.states.town import PEOPLE, RULES, TERMS
 
 _DAY = timedelta(days=1)
 
@@ -105,6 +105,13 @@ class Changes(Actions):
         name, value = change
         if name == "expires_on" and value is not None:
             value = self.clock.now.date() + value * _DAY
+        if name == "status" and value == "blocked":
+            # Two stay who can act, each for themselves and as somebody else.
+            if len(self.shut_out | {user}) > len(PEOPLE) - 2:
+                return
+            self.shut_out.add(user)
+        elif name == "status":
+            self.shut_out.discard(user)
         librarian = self._caller("librarian")
         self._hands(
             lambda s: patch_user(s, librarian, f"card:{user}", {name: value}), f"{user}: {change}"

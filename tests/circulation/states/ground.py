@@ -88,6 +88,8 @@ class Regular(RuleBasedStateMachine):
         self.loans: list[UUID] = []
         self.holds: list[UUID] = []
         self.blocked: list[tuple[str, UUID]] = []
+        # Who is blocked altogether, and cannot so much as sign in.
+        self.shut_out = {name for name, person in PEOPLE.items() if "status" in person}
 
     def begins(self, rules: Rules) -> None:
         """Begin in a town where nothing was ever lent."""
@@ -185,11 +187,10 @@ class Regular(RuleBasedStateMachine):
         if who in ("librarian", "assistant"):
             scopes, name, role = SCOPES[who], who, "librarian"
         else:
-            # Who is blocked altogether cannot so much as sign in.
-            callers = [name for name in PEOPLE if name == user or "status" not in PEOPLE[name]]
+            callers = [name for name in PEOPLE if name == user or name not in self.shut_out]
             of = callers.index(user) if user in callers else 0
             other = callers[(of + 1) % len(callers)]
-            name = callers[of] if who == "self" and "status" not in PEOPLE[callers[of]] else other
+            name = callers[of] if who == "self" and callers[of] not in self.shut_out else other
             scopes, role = SCOPES["member"], "member"
         user_id = self.town.ids[name]
         return Caller(scopes, "api_key", user_id, user_id=user_id, role=role)

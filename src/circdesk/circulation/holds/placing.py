@@ -1,6 +1,7 @@
 """Placing a hold: a person takes a place in the queue for a title, or for one copy of it."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -86,7 +87,7 @@ def _decide(
     decision.confirmations = [*confirmations(facts)]
     decision.warnings = [*warnings(found)]
     ends = {"user_blocked": block_ends(facts.borrower, facts.standing)}
-    decision.next_allowed_at = next_allowed_at(decision.blockers, ends)
+    decision.when_allowed = partial(next_allowed_at, ends=ends)
     decision.seen = _seen(facts, found)
     if rule is None:
         return decision, None
