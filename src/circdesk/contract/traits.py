@@ -14,14 +14,14 @@ JSON = dict[str, Any]
 def apply_traits(document: JSON, operations: Sequence[tuple[str, str, JSON]]) -> None:
     """Put each trait of `x-traits` into the operations that it is for, and drop the key.
 
-    Args:
-        document: The bundled document, which need not be valid.
-        operations: Path, method and operation object of each of its operations.
-
     A trait is for all operations, or for those of its `methods`, of its `operations` (by id), and
     with its `security` scheme among those they take; never for those of `except`. It adds
     `parameters`; `responses` by their status; `headers` to each answer, the shared ones included;
     and `success_headers` to those from 200 to 299.
+
+    Args:
+        document: The bundled document, which need not be valid.
+        operations: Path, method and operation object of each of its operations.
     """
     for trait in document.pop("x-traits", ()):
         for _, method, node in operations:
