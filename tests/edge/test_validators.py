@@ -30,7 +30,7 @@ class TestReading:
 
     @pytest.mark.parametrize(
         "path",
-        ["/api", "/api/posts?per_page=2", "/problems", "/problems/not_found", "/api/rate-limit"],
+        ["/api", "/api/posts?per_page=2", "/problems", "/problems/not_found"],
     )
     def test_lists_and_pages_have_a_tag_of_their_bytes(
         self, client: httpx.Client, path: str

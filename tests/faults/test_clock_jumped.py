@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from circdesk.db.unit_of_work import Sessions
 from circdesk.settings import Settings
+from tests.beating import beating
 from tests.circulation.conftest import Library
 from tests.faults.credentials import (
     CLIENT_ID,
@@ -52,7 +53,11 @@ def process(
 ) -> Iterator[Process]:
     """A process whose clock may be moved."""
     place = tmp_path_factory.mktemp("service")
-    with launcher.service(place, shared, CIRCDESK_INSTANCE=str(shared.instance)) as process:
+    # Its worker's heart beats by the right time.
+    with (
+        beating(shared),
+        launcher.service(place, shared, CIRCDESK_INSTANCE=str(shared.instance)) as process,
+    ):
         yield process
 
 
