@@ -14,11 +14,10 @@ import httpx
 import pytest
 from sqlalchemy import Engine, exists, literal, select, union_all
 
-from circdesk.contract.contract import Contract
-from circdesk.contract.documents import load_bundle, resolve
+from circdesk.contract.documents import resolve
 from circdesk.contract.operations import Operation
 from circdesk.db.models import Base
-from circdesk.resources import directory
+from tests import contracts
 from tests.people import SEEDED_TABLES
 
 JSON = {"Content-Type": "application/json"}
@@ -207,9 +206,9 @@ class TestBodiesThatAreNotJson:
 @cache
 def writes() -> list[tuple[str, str, str, str]]:
     """Method, path with unknown keys, media type and example of each JSON body."""
-    bundle = load_bundle(directory("openapi"))
+    bundle = contracts.bundle()
     found = []
-    for operation in Contract(bundle).operations.values():
+    for operation in contracts.contract().operations.values():
         if operation.body is None:
             continue
         node = bundle.document["paths"][operation.path][operation.method.lower()]
@@ -500,10 +499,10 @@ class TestQueries:
 @cache
 def readable_texts() -> list[tuple[str, str]]:
     """Address and name of each text parameter in a query, of operations that only read."""
-    bundle = load_bundle(directory("openapi"))
+    bundle = contracts.bundle()
     return [
         (address(operation), parameter["name"])
-        for operation in Contract(bundle).operations.values()
+        for operation in contracts.contract().operations.values()
         if operation.method == "GET"
         for reference in bundle.document["paths"][operation.path]["get"].get("parameters", ())
         if (parameter := resolve(bundle.document, reference))["in"] == "query"

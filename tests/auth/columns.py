@@ -17,14 +17,12 @@ from circdesk.auth.models import ApiKey, WebSession
 from circdesk.auth.scopes import ROLE_SCOPES
 from circdesk.auth.secrets import hash_secret
 from circdesk.auth.tokens import AccessTokens
-from circdesk.contract.contract import Contract
-from circdesk.contract.documents import load_bundle
 from circdesk.contract.operations import Operation
 from circdesk.db.unit_of_work import Sessions, unit_of_work
-from circdesk.resources import directory
+from tests.contracts import contract
 from tests.people import api_key
 
-OPERATIONS = list(Contract(load_bundle(directory("openapi"))).operations.values())
+OPERATIONS = list(contract().operations.values())
 # OAuth's endpoints know clients, by credentials and errors of their own.
 LENIENT = [operation for operation in OPERATIONS if operation.lenient]
 STRICT = [operation for operation in OPERATIONS if not operation.lenient]

@@ -8,10 +8,9 @@ import httpx
 import pytest
 
 from circdesk.auth.scopes import ROLE_SCOPES, granted
-from circdesk.contract.documents import load_bundle
-from circdesk.resources import directory
+from tests.contracts import bundle
 
-DOCUMENT = load_bundle(directory("openapi")).document
+DOCUMENT = bundle().document
 FLOWS = DOCUMENT["components"]["securitySchemes"]["OAuth2"]["flows"]
 
 

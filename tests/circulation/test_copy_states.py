@@ -21,11 +21,10 @@ from circdesk.catalog.copy_states import (
 from circdesk.catalog.models import Copy
 from circdesk.circulation.deeds import Deed
 from circdesk.circulation.models import Loan
-from circdesk.contract.documents import load_bundle
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.events.models import Event
-from circdesk.resources import directory
 from tests.circulation.conftest import Library
+from tests.contracts import bundle
 from tests.people import LIBRARIAN_ID
 
 Expected = Callable[..., dict[str, Any]]
@@ -35,7 +34,7 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 class TestTable:
     def test_it_has_every_state_of_the_contract(self) -> None:
-        schema = load_bundle(directory("openapi")).document["components"]["schemas"]["CopyStatus"]
+        schema = bundle().document["components"]["schemas"]["CopyStatus"]
         after = {status for following in TRANSITIONS.values() for status in following}
 
         assert TRANSITIONS.keys() == after == {*schema["enum"]}

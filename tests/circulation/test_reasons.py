@@ -1,10 +1,9 @@
 from circdesk.circulation.reasons import CODES, Reason
-from circdesk.contract.documents import load_bundle
-from circdesk.resources import directory
+from tests.contracts import bundle
 
 
 def test_the_contract_lists_the_codes() -> None:
-    document = load_bundle(directory("openapi")).document
+    document = bundle().document
 
     assert document["components"]["schemas"]["ReasonCode"]["enum"] == [*CODES]
 

@@ -7,16 +7,15 @@ import httpx
 import pytest
 from limits import parse
 
-from circdesk.contract.documents import load_bundle
 from circdesk.contract.problems import Problem
 from circdesk.contract.requests import InternalError, RequestTimeout
 from circdesk.db.errors import DatabaseUnavailable
 from circdesk.edge.limits import State, exceeded
 from circdesk.edge.policies import Bucket, Policy
-from circdesk.resources import directory
+from tests.contracts import bundle
 from tests.people import api_key
 
-RESPONSES = load_bundle(directory("openapi")).document["components"]["responses"]
+RESPONSES = bundle().document["components"]["responses"]
 POSTS = "/api/posts"
 MEMBER = Policy("member", parse("600/minute"), 600, 60)
 TOKEN = "/oauth/token"

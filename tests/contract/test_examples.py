@@ -27,17 +27,16 @@ from circdesk.auth.demo import PEOPLE, PUBLIC_CLIENT_ID, DemoSecrets, seed_acces
 from circdesk.auth.models import Consent
 from circdesk.catalog.demo.identities import MOMENT, Kind, demo_id
 from circdesk.catalog.demo.seeding import seed_demo
-from circdesk.contract.contract import Contract
-from circdesk.contract.documents import load_bundle, resolve
+from circdesk.contract.documents import resolve
 from circdesk.contract.operations import Operation
 from circdesk.contract.rules import lint
 from circdesk.db.unit_of_work import make_sessions, unit_of_work
-from circdesk.resources import directory
 from tests.contract.documented_desk import store_documented_desk
+from tests.contracts import contract
 
 JSON = dict[str, Any]
 
-CONTRACT = Contract(load_bundle(directory("openapi")))
+CONTRACT = contract()
 DOCUMENT = CONTRACT.document
 # What only a sandbox answers, which this service is not.
 IN_SANDBOX = frozenset(("get_sandbox_clock",))

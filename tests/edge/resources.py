@@ -5,15 +5,13 @@ from typing import Any
 
 import httpx
 
-from circdesk.contract.contract import Contract
-from circdesk.contract.documents import load_bundle
-from circdesk.resources import directory
 from tests.circulation.conftest import Library
+from tests.contracts import contract
 from tests.people import MEMBER_ID
 
 JSON = dict[str, Any]
 
-CONTRACT = Contract(load_bundle(directory("openapi")))
+CONTRACT = contract()
 OTHER = '"999-00000000.0000000000000000"'
 TIME = "2027-01-31T12:00:00Z"
 POLICY = {"name": "All", "period_unit": "days", "period_length": 28}

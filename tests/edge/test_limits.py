@@ -9,24 +9,22 @@ import pytest
 
 from circdesk.auth.models import ApiKey
 from circdesk.auth.secrets import hash_secret
-from circdesk.contract.contract import Contract
-from circdesk.contract.documents import load_bundle
 from circdesk.contract.forms import Reply, WebPage
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.edge.policies import Buckets, read_policies
 from circdesk.edge.windows import FREE
-from circdesk.resources import directory
 from circdesk.settings import Settings, SettingsError
 from circdesk.visits import Caller as Known
 from circdesk.visits import Visit
 from tests.conftest import CountQueries
+from tests.contracts import contract
 from tests.edge.conftest import Caller
 from tests.people import PEOPLE
 from tests.redis_server import RedisServer
 
 Expected = Callable[..., dict[str, Any]]
 
-OPERATIONS = Contract(load_bundle(directory("openapi"))).operations
+OPERATIONS = contract().operations
 SOMEBODY, SOMETHING = UUID(int=1), UUID(int=2)
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -12,10 +12,10 @@ from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from circdesk.contract.contract import Contract
-from circdesk.contract.documents import load_bundle, with_addresses
+from circdesk.contract.documents import with_addresses
 from circdesk.contract.problems import Problem, registered_problems
 from circdesk.news import posts
-from circdesk.resources import directory
+from tests import contracts
 
 Expected = Callable[..., dict[str, Any]]
 
@@ -26,7 +26,7 @@ UNKNOWN = "019b8d2b-8c00-7001-8000-0000000000ff"
 @pytest.fixture(scope="module")
 def contract() -> Contract:
     """The contract as its files have it."""
-    return Contract(load_bundle(directory("openapi")))
+    return contracts.contract()
 
 
 @pytest.fixture(scope="module")
