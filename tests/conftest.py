@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 from argon2 import PasswordHasher
 from pydantic import SecretStr
@@ -106,6 +107,14 @@ def _know_secrets() -> Iterator[None]:
         SECRETS.learn(api_key(role))
     with learning(SECRETS):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _write_plain_tracebacks() -> None:
+    """Write tracebacks as the service does; structlog's own take a second for each failure."""
+    *processors, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors, renderer])
 
 
 @pytest.fixture(scope="session", autouse=True)

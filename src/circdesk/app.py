@@ -180,7 +180,10 @@ def _one_address(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:
 def _contract_bodies(contract: Contract, public_url: str) -> dict[str, Any]:
     """The contract as it is served: made once, the same bytes for everybody."""
     document = with_addresses(contract.document, public_url)
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    # The dumper that is written in C takes a tenth of the time of the other, which is a second.
+    text = yaml.dump(
+        document, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=100
+    )
     return {
         CONTRACT_JSON: Representation(
             orjson.dumps(document, option=orjson.OPT_INDENT_2),

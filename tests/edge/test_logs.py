@@ -31,6 +31,7 @@ def configured() -> Iterator[Callable[[Settings], None]]:
     """Configures logs as the service does; afterwards they are as they were."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
+    configuration = structlog.get_config()
 
     def configure(settings: Settings) -> None:
         configure_logs(settings)
@@ -38,7 +39,7 @@ def configured() -> Iterator[Callable[[Settings], None]]:
         structlog.configure(cache_logger_on_first_use=False)
 
     yield configure
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
     root.handlers[:] = before
     root.setLevel(level)
 
