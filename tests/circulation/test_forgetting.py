@@ -7,6 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
+from circdesk import clock
 from circdesk.accounts.models import User
 from circdesk.circulation.models import Fee, Hold, Loan, Notice
 from circdesk.circulation.periodic import forget
@@ -120,11 +121,11 @@ class TestForgetting:
             assert session.scalars(select(Event.undo)).all() == [None]
         assert forget(sessions) == {}
 
-    @pytest.mark.parametrize("returned_at", [None, NOW - timedelta(minutes=20)])
+    @pytest.mark.parametrize("age", [None, timedelta(minutes=20)])
     def test_before_that_it_stays(
-        self, library: Library, sessions: Sessions, returned_at: datetime | None
+        self, library: Library, sessions: Sessions, age: timedelta | None
     ) -> None:
-        store_loan(library, returned_at)
+        store_loan(library, clock.now() - age if age else None)
         assert forget(sessions) == {}
         assert persons(sessions, Loan) == [MEMBER_ID]
 

@@ -37,6 +37,8 @@ EVENT = "019b8d2b-8c00-7011-8000-000000000001"
 LASTING = {
     ("POST", "/api/loans/{loan_id}/renewals"): {"loan_id": "019b8d2b-8c00-7012-8000-000000000002"},
     ("PATCH", "/api/holds/{hold_id}"): {"hold_id": "019b8d2b-8c00-7013-8000-000000000002"},
+    # It has copies; those that have none are gone soon.
+    ("DELETE", "/api/branches/{branch_id}"): {"branch_id": CENTRAL},
 }
 TIME_ZONES = sorted(available_timezones())
 fresh = count(1)

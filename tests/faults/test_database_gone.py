@@ -19,6 +19,7 @@ from circdesk.db.migrations import upgrade
 from circdesk.db.unit_of_work import make_sessions, unit_of_work
 from circdesk.news.models import Post
 from circdesk.settings import Settings
+from tests.beating import beating
 from tests.faults.load import Load, assert_told_to_come_again
 from tests.faults.processes import Launcher, Process, until
 from tests.people import api_key, seed_people
@@ -58,7 +59,8 @@ def service(server: Any, launcher: Launcher, tmp_path: Path) -> Iterator[tuple[P
     upgrade(engine)
     seed_people(engine)
     engine.dispose()
-    with launcher.service(tmp_path / "service", settings) as process:
+    own = {"CIRCDESK_INSTANCE": str(settings.instance)}
+    with beating(settings), launcher.service(tmp_path / "service", settings, **own) as process:
         yield process, settings
 
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from circdesk.db.engine import make_engine
 from circdesk.db.migrations import upgrade
 from circdesk.settings import Settings
+from tests.beating import beating
 from tests.faults.load import assert_told_to_come_again
 from tests.faults.processes import Launcher, Process
 from tests.people import api_key, seed_people
@@ -57,7 +58,8 @@ def service(url: str, launcher: Launcher, tmp_path: Path) -> Iterator[Process]:
     upgrade(engine)
     seed_people(engine)
     engine.dispose()
-    with launcher.service(tmp_path / "service", settings) as process:
+    own = {"CIRCDESK_INSTANCE": str(settings.instance)}
+    with beating(settings), launcher.service(tmp_path / "service", settings, **own) as process:
         yield process
 
 

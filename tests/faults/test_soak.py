@@ -75,7 +75,11 @@ class Callers:
     def lend_and_take_back(self, client: httpx.Client, _random: Random) -> httpx.Response:
         """Lend a copy, or take it back from whoever has it."""
         if self._lent:
-            return client.post("/api/returns", json={"copy": str(self._lent.pop())})
+            # Until it is taken back, nobody else can have it.
+            response = client.post("/api/returns", json={"copy": str(self._lent[-1])})
+            if response.is_success:
+                self._lent.pop()
+            return response
         number = next(self._turn) % BOOKS
         loan = {"user": str(self._users[number]), "copy": str(self._copies[number])}
         response = client.post("/api/loans", json=loan)
