@@ -24,9 +24,10 @@ $(INSTALLED): requirements.txt requirements-test.txt pyproject.toml
 run: install ## Start a demo catalogue at http://127.0.0.1:8000
 	$(BIN)/circdesk serve --demo --host $(HOST) --port $(PORT)
 
+# Some tests wait for deadlines, so that a third worker has something to do on two cores.
 test: install ## Run the tests on both databases, with coverage
 	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

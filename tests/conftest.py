@@ -46,6 +46,9 @@ from tests.secrecy import SECRETS, learning
 SERVER_DIRECTORY = pytest.StashKey[Path]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
+# The modules whose single tests take minutes.
+LONGEST = ("test_schemathesis.py", "test_year.py")
+
 # The threads that ask and store beside the requests, when it comes to it.
 ASIDE = ("credentials", "last-use", "process-copy", "question")
 
@@ -81,6 +84,12 @@ def _memory() -> Path | None:
     place = Path("/dev/shm")
     roomy = place.is_dir() and shutil.disk_usage(place).free > 2 * 1024**3
     return place if roomy else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that no worker has it left when all others have ended."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.hookimpl(optionalhook=True)
