@@ -493,9 +493,9 @@ class TestReturnCopy:
     @pytest.mark.parametrize(
         ("loan", "most"),
         [
-            ({}, 6),
+            ({}, 5),
             # With a fee that is not charged yet: the fee and its entry.
-            ({"due_at": datetime(2026, 2, 27, 17, tzinfo=UTC)}, 8),
+            ({"due_at": datetime(2026, 2, 27, 17, tzinfo=UTC)}, 7),
         ],
     )
     def test_it_costs_few_statements(

@@ -39,7 +39,7 @@ def item_by(*, is_barcode: bool, locking: bool) -> AnySelect:
         .where(_names_copy(is_barcode=is_barcode))
         .options(_BRANCH_COLUMNS)
     )
-    return _locked(found, [Book, Copy]) if locking else found
+    return locked(found, [Book, Copy]) if locking else found
 
 
 @cache
@@ -54,7 +54,7 @@ def both_by(*, is_card: bool, is_barcode: bool, is_own: bool, locking: bool) -> 
         .where(*_names_user(is_card=is_card, is_own=is_own))
         .options(_BRANCH_COLUMNS)
     )
-    return _locked(found, [User, Book, Copy]) if locking else found
+    return locked(found, [User, Book, Copy]) if locking else found
 
 
 def borrowers() -> AnySelect:
@@ -74,7 +74,7 @@ def _names_copy(*, is_barcode: bool) -> ColumnElement[bool]:
     return column == bindparam("copy_key")
 
 
-def _locked(found: AnySelect, tables: Sequence[type[Base]]) -> AnySelect:
+def locked(found: AnySelect, tables: Sequence[type[Base]]) -> AnySelect:
     """The rows locked in the order of the tables, and read as they are once they are locked."""
-    locked = found.with_for_update(key_share=True, of=tables)
-    return locked.execution_options(populate_existing=True)
+    found = found.with_for_update(key_share=True, of=tables)
+    return found.execution_options(populate_existing=True)

@@ -1,15 +1,16 @@
-"""What a return depends on, in three statements: which copy and where, whose loan, whose turn."""
+"""What a return depends on, in two statements: which copy and whose loan, and whose turn it is."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
+from typing import NamedTuple
 
-from sqlalchemy import ScalarSelect, case, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ScalarSelect, and_, case, select
+from sqlalchemy.orm import Session, aliased
 
 from circdesk.catalog.branches import is_branch
 from circdesk.catalog.models import Book, Branch, Copy
+from circdesk.circulation.fact_statements import locked
 from circdesk.circulation.facts import is_copy
 from circdesk.circulation.holds.destinations import Destination, find_destination
 from circdesk.circulation.loans import is_overdue
@@ -21,13 +22,24 @@ from circdesk.circulation.policies.terms import FeeTerms, overdue_fee
 # Copies in these states stay in them when their loan ends, and are given to whom that concerns.
 KEPT = {"in_repair": "repair", "withdrawn": "inspect"}
 
+_LENDER = aliased(Branch)
+
+
+class OpenLoan(NamedTuple):
+    """A loan that has not ended, with the branch and the charge that `Lent` tells of."""
+
+    loan: Loan
+    lender: Branch | None
+    charged: Decimal | None
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A copy, its book's row locked with it, and the branch where somebody has it in hand."""
+    """A copy, the branch where somebody has it in hand, and its loan where it is on loan."""
 
     copy: Copy
     branch: Branch | None
+    loan: OpenLoan | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +100,17 @@ class ReturnFacts:
 def find_place(
     session: Session, key: str, branch_key: str | None, *, locking: bool
 ) -> Place | None:
-    """The copy with this key, at the branch with the other one or where it belongs; one statement.
+    """The copy with this key, where somebody has it in hand, and its loan.
 
-    None where there is no such copy. With `locking` its row and its book's row stay locked.
+    One statement where the copy is on loan, as most are that come back, and three where it is not.
+    None where there is no such copy. With `locking` the rows of the book, the copy and the loan
+    stay locked.
+
+    Args:
+        session: A unit of work.
+        key: The copy's id or barcode.
+        branch_key: The branch where it is; None for the one that it belongs to.
+        locking: Whether what is found is going to be changed.
     """
     here = Branch.id == Copy.branch_id if branch_key is None else is_branch(branch_key)
     found = (
@@ -99,19 +119,27 @@ def find_place(
         .outerjoin(Branch, here)
         .where(is_copy(key))
     )
+    lent = (
+        found.add_columns(Loan, _LENDER, _charged())
+        .join(Loan, and_(Loan.copy_id == Copy.id, Loan.returned_at.is_(None)))
+        .outerjoin(_LENDER, _LENDER.id == Loan.branch_id)
+    )
     if locking:
-        found = found.with_for_update(key_share=True, of=[Book, Copy]).execution_options(
-            populate_existing=True
-        )
-    row = session.execute(found).one_or_none()
-    return None if row is None else Place(*row)
+        found, lent = locked(found, [Book, Copy]), locked(lent, [Book, Copy, Loan])
+    row = session.execute(lent).one_or_none()
+    if row is None:
+        row = session.execute(found).one_or_none()
+        if row is None:
+            return None
+        # It may have been lent between the two, but not any more once it is locked.
+        row = session.execute(lent).one_or_none() or row
+    copy, branch, *loan = row
+    return Place(copy, branch, OpenLoan(*loan) if loan else None)
 
 
-def load_facts(
-    session: Session, copy: Copy, branch: Branch, now: datetime, *, locking: bool
-) -> ReturnFacts:
-    """What else there is to know of a copy at a branch; two statements."""
-    lent = _find_loan(session, copy.id, now, locking=locking)
+def load_facts(session: Session, place: Place, branch: Branch, now: datetime) -> ReturnFacts:
+    """What else there is to know of a copy at a branch; one statement at most."""
+    copy, lent = place.copy, place.loan and _reckoned(place.loan, now)
     destination = None
     if lent is None or copy.status not in KEPT:
         today = Calendar.of(branch).local_day(now)
@@ -119,25 +147,14 @@ def load_facts(
     return ReturnFacts(now, copy, branch, lent, destination)
 
 
-def _find_loan(session: Session, copy_id: UUID, now: datetime, *, locking: bool) -> Lent | None:
-    found = (
-        select(Loan, Branch, _charged())
-        .outerjoin(Branch, Branch.id == Loan.branch_id)
-        .where(Loan.copy_id == copy_id, Loan.returned_at.is_(None))
-    )
-    if locking:
-        found = found.with_for_update(key_share=True, of=Loan).execution_options(
-            populate_existing=True
-        )
-    row = session.execute(found).one_or_none()
-    if row is None:
-        return None
-    loan, branch, charged = row
+def _reckoned(open_loan: OpenLoan, now: datetime) -> Lent:
+    """The loan with what it costs by now."""
+    loan, lender, charged = open_loan
     overdue = is_overdue(loan, now)
     fee = NOTHING
     if overdue:
-        fee = overdue_fee(FeeTerms.of_loan(loan), Calendar.of(branch), loan.due_at, now)
-    return Lent(loan, overdue, fee, charged, branch)
+        fee = overdue_fee(FeeTerms.of_loan(loan), Calendar.of(lender), loan.due_at, now)
+    return Lent(loan, overdue, fee, charged, lender)
 
 
 def _charged() -> ScalarSelect[Decimal]:

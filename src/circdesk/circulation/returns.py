@@ -36,9 +36,9 @@ _READ_ALL = "circulation:read"
 
 
 def decide_return(session: Session, caller: Caller | None, question: JSON) -> Decision:
-    """What becomes of `copy` when it is returned at `branch`; nothing is locked. Three statements.
+    """What becomes of `copy` when it is returned at `branch`; four statements at most.
 
-    Raises ScopeMissing for whoever does not act at the desk.
+    Nothing is locked. Raises ScopeMissing for whoever does not act at the desk.
     """
     if caller is not None and not caller.may(STAFF):
         raise scope_missing([STAFF])
@@ -136,7 +136,7 @@ def _decide(
         return decision, None
     # Asked once nothing is waited for any more, so that no loan ends before it has begun.
     now = desk_now(session)
-    facts = load_facts(session, place.copy, place.branch, now, locking=locking)
+    facts = load_facts(session, place, place.branch, now)
     decision.blockers = [*blockers(facts)]
     decision.warnings = [*warnings(facts)]
     decision.result = _result(session, facts)
