@@ -252,6 +252,8 @@ def _sqlite_restore(engine: Engine) -> Iterator[Callable[[], None]]:
             with closing(sqlite3.connect(path)) as used:
                 used.execute("PRAGMA synchronous = OFF")
                 template.backup(used)
+            # A connection that has seen hundreds of such backups may miss a table.
+            engine.dispose()
             forget_all()
             MEMORY.touch_all()
 
