@@ -185,6 +185,8 @@ def test_hostile_requests_leave_nothing_behind(service: Service) -> None:
     after = settle(service, before)
     assert after.files <= before.files, (before, after)
     assert after.threads <= before.threads + THREADS_MORE, (before, after)
+    # A pool that opens more connections is no leak, and one that does not get them back is.
+    assert "circdesk_database_connections_in_use 0.0" in httpx.get(f"{url}/metrics").text
     assert after.kilobytes < 1.3 * before.kilobytes, (before, after)
     assert httpx.get(f"{url}/readiness").json()["status"] == "ready"
     assert httpx.get(f"{url}/api/books", params={"q": "darkness"}).json()["total"] > 0
