@@ -1,7 +1,7 @@
 """The application factory: puts the parts together, in order; nothing else composes."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -178,17 +178,18 @@ def _one_address(settings: Settings) -> list[Callable[[ASGIApp], ASGIApp]]:
 
 
 def _contract_bodies(contract: Contract, public_url: str) -> dict[str, Any]:
-    """The contract as it is served: made once, the same bytes for everybody."""
+    """The contract as it is served: made when it is first asked for, the same for everybody."""
     document = with_addresses(contract.document, public_url)
-    # The dumper that is written in C takes a tenth of the time of the other, which is a second.
-    text = yaml.dump(
-        document, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=100
-    )
-    return {
-        CONTRACT_JSON: Representation(
-            orjson.dumps(document, option=orjson.OPT_INDENT_2),
-            "application/json",
-            "no-cache",
-        ),
-        CONTRACT_YAML: Representation(text.encode(), "application/yaml", "no-cache"),
-    }
+
+    def as_json() -> Representation:
+        body = orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        return Representation(body, "application/json", "no-cache")
+
+    def as_yaml() -> Representation:
+        # The dumper that is written in C takes a tenth of the time of the other, which is a second.
+        text = yaml.dump(
+            document, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=100
+        )
+        return Representation(text.encode(), "application/yaml", "no-cache")
+
+    return {CONTRACT_JSON: lru_cache(as_json), CONTRACT_YAML: lru_cache(as_yaml)}

@@ -56,11 +56,11 @@ def get_problem(*, code: str) -> dict[str, Any]:
 
 def get_openapi_json() -> Representation:
     """The contract as JSON."""
-    representation: Representation = current_app.extensions[CONTRACT_JSON]
+    representation: Representation = current_app.extensions[CONTRACT_JSON]()
     return representation
 
 
 def get_openapi_yaml() -> Representation:
     """The contract as YAML."""
-    representation: Representation = current_app.extensions[CONTRACT_YAML]
+    representation: Representation = current_app.extensions[CONTRACT_YAML]()
     return representation
