@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from circdesk.commands import database, keys, spec, users
 from circdesk.commands.importing import import_files
+from circdesk.commands.lasting import lasting
 from circdesk.contract.documents import ContractError
 from circdesk.contract.problems import Problem
 from circdesk.db.engine import make_engine
@@ -40,7 +41,8 @@ def serve(
 ) -> None:
     """Serve the API."""
     # The libraries of the server take a second to load, for which no other command should wait.
-    from circdesk.commands.serve import serve as run_server  # noqa: PLC0415
+    with lasting():
+        from circdesk.commands.serve import serve as run_server  # noqa: PLC0415
 
     run_server(demo=demo, host=host, port=port)
 

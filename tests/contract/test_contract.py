@@ -128,6 +128,18 @@ def changed(text: str, old: str, new: str) -> str:
             id="a default of another type",
         ),
         pytest.param(
+            {
+                "components/responses.yaml": changed(
+                    RESPONSES, '{$ref: "schemas.yaml#/Pear"}', "{type: boolean, default: yes}"
+                ),
+                "paths/pears.yaml": changed(
+                    PEARS, "{204:", '{200: {$ref: "../components/responses.yaml#/Pear"}, 204:'
+                ),
+            },
+            "openapi/paths/pears.yaml: list_pears: 'yes' is not of type 'boolean'",
+            id="a fault in an answer that two operations share",
+        ),
+        pytest.param(
             {"paths/pears.yaml": changed(PEARS, "name: pear_id", "name: pear")},
             "openapi/paths/pears.yaml: delete_pear: Path parameter 'pear_id' for 'delete' operation"
             " in '/pears/{pear_id}' was not resolved",

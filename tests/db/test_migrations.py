@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import Engine, inspect, text
 
@@ -203,6 +204,11 @@ class TestMigrating:
 
 
 class TestAtHead:
+    def test_the_head_is_the_one_that_alembic_finds(self) -> None:
+        scripts = ScriptDirectory.from_config(migrations._config())
+
+        assert scripts.get_heads() == [head()]
+
     def test_it_costs_one_statement(self, engine: Engine, count_queries: Any) -> None:
         head()
 

@@ -1,19 +1,25 @@
-"""A small library; and two services with small limits, behind a proxy, that share a Redis.
+"""A small library; two services with small limits, behind a proxy, that share a Redis; and logs.
 
 The proxy names the address, so that each test can come from one of its own. Limits know no
 database, so that one engine is enough.
 """
 
+import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import structlog
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from circdesk.db.unit_of_work import Sessions
+from circdesk.edge.logs import configure_logs
 from circdesk.settings import Settings
 from tests.auth.serving import serving
 from tests.circulation.conftest import Library
@@ -73,3 +79,31 @@ def caller(addresses: list[str], own_address: str, engine: Engine) -> Iterator[C
 def library(sessions: Sessions) -> Library:
     """A small library, empty."""
     return Library(sessions)
+
+
+@pytest.fixture
+def configured() -> Iterator[Callable[[Settings], None]]:
+    """Configures logs as the service does; afterwards they are as they were."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    configuration = structlog.get_config()
+
+    def configure(settings: Settings) -> None:
+        configure_logs(settings)
+        # Loggers of modules would keep what this test has configured.
+        structlog.configure(cache_logger_on_first_use=False)
+
+    yield configure
+    structlog.configure(**configuration)
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.fixture
+def log_file(
+    settings: Settings, tmp_path: Path, configured: Callable[[Settings], None]
+) -> Callable[[], list[dict[str, Any]]]:
+    """What stands in the log file, as JSON; logs go there from now on."""
+    path = tmp_path / "logs" / "circdesk.log"
+    configured(settings.model_copy(update={"log_format": "json", "log_file": path}))
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()]

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +24,6 @@ from circdesk.settings import Settings, SettingsError
 from tests.people import PEOPLE
 
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
-
-
-@pytest.fixture
-def configured() -> Iterator[Callable[[Settings], None]]:
-    """Configures logs as the service does; afterwards they are as they were."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    configuration = structlog.get_config()
-
-    def configure(settings: Settings) -> None:
-        configure_logs(settings)
-        # Loggers of modules would keep what this test has configured.
-        structlog.configure(cache_logger_on_first_use=False)
-
-    yield configure
-    structlog.configure(**configuration)
-    root.handlers[:] = before
-    root.setLevel(level)
-
-
-@pytest.fixture
-def log_file(
-    settings: Settings, tmp_path: Path, configured: Callable[[Settings], None]
-) -> Callable[[], list[dict[str, Any]]]:
-    """What stands in the log file, as JSON; logs go there from now on."""
-    path = tmp_path / "logs" / "circdesk.log"
-    configured(settings.model_copy(update={"log_format": "json", "log_file": path}))
-    return lambda: [json.loads(line) for line in path.read_text().splitlines()]
 
 
 class TestAccessLine:

@@ -1,15 +1,27 @@
 """Passwords that are tried first, by the lists that zxcvbn carries."""
 
+from functools import cache
 from itertools import pairwise
-
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
-
-_PASSWORDS = frozenset(password.casefold() for password in FREQUENCY_LISTS["passwords"])
-_WORDS = frozenset(word for words in FREQUENCY_LISTS.values() for word in words)
-_LONGEST = max(map(len, _PASSWORDS))
+from typing import NamedTuple
 
 # Digits that people put behind a password to make it long enough: a year, a date.
 _MOST_DIGITS = 6
+
+
+class _Lists(NamedTuple):
+    passwords: frozenset[str]
+    words: frozenset[str]
+    longest: int
+
+
+@cache
+def _lists() -> _Lists:
+    """The lists, read when the first password is chosen: it takes a twentieth of a second."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415
+
+    passwords = frozenset(password.casefold() for password in FREQUENCY_LISTS["passwords"])
+    words = frozenset(word for words in FREQUENCY_LISTS.values() for word in words)
+    return _Lists(passwords, words, max(map(len, passwords)))
 
 
 def is_common(password: str) -> bool:
@@ -17,18 +29,20 @@ def is_common(password: str) -> bool:
 
     The library's own estimate would tell more, but takes seconds for what is meant to be slow.
     """
+    lists = _lists()
     return (
-        password in _PASSWORDS
-        or password in _WORDS
+        password in lists.passwords
+        or password in lists.words
         or _repeats(password)
         or _counts(password)
-        or any(_is_pair(password[:n], password[n:]) for n in range(1, _LONGEST + 1))
+        or any(_is_pair(password[:n], password[n:]) for n in range(1, lists.longest + 1))
     )
 
 
 def _is_pair(head: str, tail: str) -> bool:
     lengthened = tail.isdigit() and len(tail) <= _MOST_DIGITS
-    return head in _PASSWORDS and (lengthened or tail in _PASSWORDS)
+    passwords = _lists().passwords
+    return head in passwords and (lengthened or tail in passwords)
 
 
 def _repeats(password: str) -> bool:

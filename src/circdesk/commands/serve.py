@@ -10,6 +10,7 @@ import typer
 
 from circdesk.app import create_app
 from circdesk.commands.demo import demo_file, prepare_demo
+from circdesk.commands.lasting import lasting
 from circdesk.edge.logs import configure_logs
 from circdesk.edge.metrics import count_together
 from circdesk.edge.server import Server
@@ -48,7 +49,8 @@ def serve(*, demo: bool, host: str, port: int) -> None:
 
 
 def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
-    app = create_app(settings)
+    with lasting():
+        app = create_app(settings)
     with ExitStack() as stack:
         if settings.env in ("development", "sandbox"):
             stack.enter_context(embedded_worker(settings))
