@@ -1,17 +1,10 @@
 """What is made at the start, and the garbage collector."""
 
 import gc
-from collections.abc import Iterator
 
 import pytest
 
 from circdesk.commands.lasting import lasting
-
-
-@pytest.fixture(autouse=True)
-def _unfreeze() -> Iterator[None]:
-    yield
-    gc.unfreeze()
 
 
 def test_what_is_made_there_is_looked_through_neither_then_nor_later() -> None:
