@@ -63,7 +63,7 @@ CountQueries = Callable[[], AbstractContextManager[list[str]]]
 def pytest_configure(config: pytest.Config) -> None:
     """Agree on one place for the server, and keep the developer's own settings out."""
     for name in list(os.environ):
-        if name.startswith(("CIRCDESK_", "DATABASE_URL", "REDIS_URL")):
+        if name.startswith(("CIRCDESK_", "DATABASE_", "REDIS_URL")):
             del os.environ[name]
     worker_input = getattr(config, "workerinput", None)
     if worker_input:

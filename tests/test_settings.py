@@ -227,6 +227,15 @@ class TestValues:
 
         assert load_settings().database_url.get_secret_value() == normalised
 
+    def test_a_replica_stands_beside_a_postgresql(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert load_settings().database_replica_url is None
+        monkeypatch.setenv("DATABASE_URL", "postgres://primary/c")
+        monkeypatch.setenv("DATABASE_REPLICA_URL", "postgres://replica/c")
+
+        url = load_settings().database_replica_url
+        assert url is not None
+        assert url.get_secret_value() == "postgresql+psycopg://replica/c"
+
     @pytest.mark.parametrize(
         ("name", "value"),
         [
@@ -246,6 +255,9 @@ class TestValues:
             ("CIRCDESK_RATE_LIMITS", "staff=9/day"),
             ("DATABASE_URL", "mysql://user:hush@db/c"),
             ("DATABASE_URL", "hush"),
+            ("DATABASE_REPLICA_URL", "sqlite:///hush.db"),
+            # In development the database is SQLite.
+            ("DATABASE_REPLICA_URL", "postgresql://user:hush@replica/c"),
         ],
     )
     def test_a_bad_value_is_refused_in_one_line_that_shows_no_secret(

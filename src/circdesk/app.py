@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import yaml
+from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
 from circdesk.auth.credentials import Authenticator
@@ -20,9 +21,11 @@ from circdesk.contract.documents import with_addresses
 from circdesk.contract.door import Door, Limits
 from circdesk.contract.pages import docs_pages
 from circdesk.contract.representations import Representation
-from circdesk.db.engine import make_engine
+from circdesk.db.engine import make_engine, make_replica_engine
+from circdesk.db.positions import make_positions
+from circdesk.db.replica import Replica
 from circdesk.db.touches import generations_of
-from circdesk.db.unit_of_work import make_sessions
+from circdesk.db.unit_of_work import Sessions, make_sessions
 from circdesk.edge.addresses import OneAddress
 from circdesk.edge.beside import Beside
 from circdesk.edge.caching import Caching
@@ -38,6 +41,7 @@ from circdesk.edge.metrics import forget_pool, watch_pool
 from circdesk.edge.metrics_page import MetricsPage
 from circdesk.edge.policies import Buckets, read_policies
 from circdesk.edge.proxies import BelievedProxies
+from circdesk.edge.reads import Reads
 from circdesk.edge.refusals import refuse
 from circdesk.edge.requests import EveryRequest
 from circdesk.edge.security_headers import SecurityHeaders
@@ -77,6 +81,14 @@ def create_app(settings: Settings) -> ContractApp:
     kept = KeptAnswers(cache, generations, shared=settings.redis_url is not None)
     caching = Caching(kept, generations, contract)
 
+    idempotency = Idempotency(sessions, settings.encryption_key)
+    make_view = make_view_factory(sessions, idempotency, upload_limit=settings.max_import_bytes)
+    replica = _find_replica(settings, engine, sessions)
+    if replica is not None:
+        positions = make_positions(settings.redis_url)
+        reads = Reads(replica, positions, settings.secret_key.get_secret_value())
+        make_view = reads.around(make_view)
+
     def close() -> None:
         limits.close()
         authenticator.close()
@@ -84,6 +96,8 @@ def create_app(settings: Settings) -> ContractApp:
         access_tokens.close()
         metrics_page.close()
         probes.close()
+        if replica is not None:
+            replica.close()
         forget_pool(engine)
         engine.dispose()
 
@@ -103,13 +117,7 @@ def create_app(settings: Settings) -> ContractApp:
     app = ContractApp(
         contract,
         # An answer that is kept needs neither a unit of work nor what goes on in it.
-        make_view=caching.around(
-            make_view_factory(
-                sessions,
-                Idempotency(sessions, settings.encryption_key),
-                upload_limit=settings.max_import_bytes,
-            )
-        ),
+        make_view=caching.around(make_view),
         pages={page: make_page_view(sessions, page) for page in pages},
         # Who is calling is the same for all that follows. What a browser must be told stands in
         # every answer, that of the last resort included. Whatever happens further in is answered
@@ -152,6 +160,11 @@ def create_app(settings: Settings) -> ContractApp:
     }
     app.assemble()
     return app
+
+
+def _find_replica(settings: Settings, primary: Engine, sessions: Sessions) -> Replica | None:
+    engine = make_replica_engine(settings)
+    return None if engine is None else Replica(primary, engine, sessions)
 
 
 def _docs_client(settings: Settings) -> str:

@@ -1,8 +1,8 @@
 """Every setting, read once from the environment, typed and frozen.
 
-A setting is the variable `CIRCDESK_<NAME>`; `DATABASE_URL` and `REDIS_URL` keep the names that
-platforms give them. Each secret may stand in a file instead, named by `<VARIABLE>_FILE`. Only in
-development is a file `.env` in the working directory read too.
+A setting is the variable `CIRCDESK_<NAME>`; `DATABASE_URL`, `DATABASE_REPLICA_URL` and `REDIS_URL`
+keep the names that platforms give them. Each secret may stand in a file instead, named by
+`<VARIABLE>_FILE`. Only in development is a file `.env` in the working directory read too.
 """
 
 import os
@@ -70,6 +70,15 @@ def _with_driver(url: SecretStr) -> SecretStr:
     return SecretStr(f"{_DATABASE_SCHEMES[scheme]}://{rest}")
 
 
+def _replica(url: SecretStr | None) -> SecretStr | None:
+    if url is None:
+        return None
+    url = _with_driver(url)
+    if not url.get_secret_value().startswith("postgresql"):
+        raise ValueError("must begin with postgresql://")
+    return url
+
+
 def _redis(url: SecretStr | None) -> SecretStr | None:
     if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://")):
         raise ValueError("must begin with redis:// or rediss://")
@@ -122,6 +131,13 @@ class Settings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="`postgresql://…` or `sqlite:///…`. Development and sandbox default to SQLite "
         "in the instance directory; staging and production have no default.",
+    )
+    database_replica_url: Annotated[SecretStr | None, AfterValidator(_replica)] = Field(
+        default=None,
+        validation_alias="DATABASE_REPLICA_URL",
+        description="`postgresql://…` of a streaming replica of the database, which answers reads "
+        "as soon as it has what their caller wrote; without it, the database answers all. It gets "
+        "one connection more than there are threads. Several processes need `REDIS_URL` with it.",
     )
     redis_url: Annotated[SecretStr | None, AfterValidator(_redis)] = Field(
         default=None,
@@ -261,6 +277,15 @@ class Settings(BaseSettings):
         "nobody reads them in staging and production, and this machine alone in development and "
         "sandbox.",
     )
+
+    @field_validator("database_replica_url")
+    @classmethod
+    def _has_a_primary(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        primary: SecretStr | None = info.data.get("database_url")
+        # One that was refused itself is not in the data, and is the error to show.
+        if url and primary and not primary.get_secret_value().startswith("postgresql"):
+            raise ValueError("is for PostgreSQL alone, and DATABASE_URL is another database")
+        return url
 
     @field_validator("public_url")
     @classmethod

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from circdesk.edge import metrics, metrics_page
-from circdesk.edge.metrics import Meters, count_cache, count_limited
+from circdesk.edge.metrics import Meters, count_cache, count_limited, count_read
 from circdesk.settings import Settings
 from tests.auth.serving import serving
 
@@ -95,16 +95,20 @@ class TestNumbers:
         assert value(values, "circdesk_database_connections_in_use") == 0
         assert value(values, "circdesk_database_connections_allowed") >= settings.threads
 
-    def test_the_cache_and_the_limiter_have_hooks(self, scrape: Callable[[], Values]) -> None:
+    def test_the_cache_the_limiter_and_the_replica_have_hooks(
+        self, scrape: Callable[[], Values]
+    ) -> None:
         before = scrape()
         count_cache("hit")
         count_cache("miss")
         count_limited("anonymous")
+        count_read("primary")
         after = scrape()
         for name, labels in (
             ("circdesk_cache_requests_total", {"result": "hit"}),
             ("circdesk_cache_requests_total", {"result": "miss"}),
             ("circdesk_rate_limited_total", {"policy": "anonymous"}),
+            ("circdesk_reads_total", {"place": "primary"}),
         ):
             assert value(after, name, **labels) - value(before, name, **labels) == 1
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
@@ -42,6 +43,8 @@ LOOK_UP_THREADS = 2
 REFRESH_THREADS = 1
 # The service is watched beside its requests, too: by a probe, and by a count for the metrics.
 WATCH_THREADS = 2
+# A replica is asked by those who run requests, and by who watches how far it is.
+REPLICA_WATCH_THREADS = 1
 
 # SQLite asks after this many steps of its virtual machine, every few milliseconds, whether to go
 # on. Each question costs a Python call that needs the interpreter's lock.
@@ -50,9 +53,27 @@ _STEPS_BETWEEN_QUESTIONS = 100_000
 
 def make_engine(settings: Settings) -> Engine:
     """The engine for `settings.database_url`; nothing is connected before it is used."""
-    url = make_url(settings.database_url.get_secret_value())
+    return _engine(settings.database_url, settings)
+
+
+def make_replica_engine(settings: Settings) -> Engine | None:
+    """The engine for `settings.database_replica_url`; None where there is no replica.
+
+    What is asked of a replica waits for half as long, as the primary may have to be asked then.
+    """
+    if settings.database_replica_url is None:
+        return None
+    seconds = settings.database_timeout_seconds / 2
+    hasty = settings.model_copy(update={"database_timeout_seconds": seconds})
+    return _engine(
+        settings.database_replica_url, hasty, pool_size=settings.threads + REPLICA_WATCH_THREADS
+    )
+
+
+def _engine(secret_url: SecretStr, settings: Settings, **pool: int) -> Engine:
+    url = make_url(secret_url.get_secret_value())
     make = _sqlite if url.get_backend_name() == "sqlite" else _postgresql
-    engine = make(url, settings)
+    engine = make(url, settings, **_pool(settings) | pool)
     options: dict[str, Any] = {
         CURSOR_KEY: settings.secret_key.get_secret_value().encode(),
         SANDBOX: settings.sandbox,
@@ -63,7 +84,7 @@ def make_engine(settings: Settings) -> Engine:
     return engine
 
 
-def _sqlite(url: URL, settings: Settings) -> Engine:
+def _sqlite(url: URL, settings: Settings, **pool: Any) -> Engine:
     if url.database:
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(
@@ -75,7 +96,7 @@ def _sqlite(url: URL, settings: Settings) -> Engine:
             "timeout": settings.database_timeout_seconds,
             "factory": WritingInTurn,
         },
-        **_pool(settings),
+        **pool,
     )
     deadline = _SQLiteDeadline(settings.database_timeout_seconds)
     event.listen(
@@ -152,7 +173,7 @@ class _SQLiteDeadline:
         connection.info["deadline"] = math.inf if endless else time.monotonic() + self._seconds
 
 
-def _postgresql(url: URL, settings: Settings) -> Engine:
+def _postgresql(url: URL, settings: Settings, **pool: Any) -> Engine:
     engine = create_engine(
         url,
         connect_args=_postgresql_arguments(settings.database_timeout_seconds),
@@ -160,7 +181,7 @@ def _postgresql(url: URL, settings: Settings) -> Engine:
         # for each unit of work would take longer than the statement in it.
         isolation_level="AUTOCOMMIT",
         use_native_hstore=False,  # Asking for its type would cost a query at each connect.
-        **_pool(settings),
+        **pool,
     )
     patience = patience_beyond(settings.database_timeout_seconds)
     event.listen(engine, "do_connect", partial(_connect_postgresql, patience=patience))

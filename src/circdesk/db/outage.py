@@ -1,4 +1,4 @@
-"""What is done with Redis, and passed by while Redis is gone: it costs no error and no time."""
+"""What is done with a part that may be gone, and passed by while it is: no error and no time."""
 
 import threading
 import time
@@ -38,10 +38,14 @@ class Outage:
 
     Args:
         part: The name of the part in the log.
+        errors: What tells that it is gone.
     """
 
-    def __init__(self, part: str) -> None:
+    def __init__(
+        self, part: str, errors: tuple[type[Exception], ...] = (RedisError, OSError)
+    ) -> None:
         self._part = part
+        self._errors = errors
         self._lock = threading.Lock()
         self._since: float | None = None
         self._next_try = 0.0
@@ -50,13 +54,14 @@ class Outage:
         """The result of the deed; None where the part is gone, or was a moment ago."""
         if not self._may_try():
             return None
+        began = time.monotonic()
         try:
             result = deed()
-        except (RedisError, OSError) as error:
-            self._fail(error)
+        except self._errors as error:
+            self.note(error)
             return None
         if self._since is not None:
-            self._recover()
+            self._recover(began)
         return result
 
     def _may_try(self) -> bool:
@@ -69,7 +74,8 @@ class Outage:
             self._next_try = now + _PAUSE_SECONDS
             return True
 
-    def _fail(self, error: Exception) -> None:
+    def note(self, error: BaseException) -> None:
+        """Know from an error, wherever it was met, that the part is gone."""
         with self._lock:
             now = time.monotonic()
             self._next_try = now + _PAUSE_SECONDS
@@ -79,9 +85,10 @@ class Outage:
         # Its message may hold the address with its password.
         log.warning("part_gone", part=self._part, error=type(error).__name__)
 
-    def _recover(self) -> None:
+    def _recover(self, began: float) -> None:
         with self._lock:
-            if self._since is None:
+            # What began before it went says nothing about whether it is back.
+            if self._since is None or began < self._since:
                 return
             seconds = round(time.monotonic() - self._since, 1)
             self._since = None

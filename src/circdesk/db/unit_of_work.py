@@ -1,6 +1,6 @@
 """Units of work: one session, one transaction, opened and committed in one place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Sessions:
         storing: Stores rows in a transaction that units of work share.
     """
 
-    reading: sessionmaker[ReadingSession]
+    reading: Callable[[], ReadingSession]
     writing: sessionmaker[WritingSession]
     storing: Together[Row]
 

@@ -26,6 +26,7 @@ from circdesk.edge.flights import Flights
 from circdesk.edge.kept import Kept, KeptAnswers, kept_from
 from circdesk.edge.lifetimes import LIFETIMES, Lifetime
 from circdesk.edge.metrics import count_cache
+from circdesk.edge.reads import KEEPING
 
 View = Callable[[], flask.Response]
 MakeView = Callable[[Operation, Handler], View]
@@ -147,6 +148,7 @@ def _is_for_the_view(call: Call) -> bool:
 def _whole(view: View) -> flask.Response:
     """The whole answer, which can be kept, also for a caller who has it already."""
     environ = flask.request.environ
+    environ[KEEPING] = True
     call: Call = environ[CALL]
     if call.edge.get(_CONDITION) is None:
         return view()

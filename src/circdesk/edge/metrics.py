@@ -52,6 +52,9 @@ class Meters:
         self.cache = Counter(
             "circdesk_cache_requests", "Look-ups in the cache.", ["result"], registry=self.registry
         )
+        self.reads = Counter(
+            "circdesk_reads", "Reads that a replica may answer.", ["place"], registry=self.registry
+        )
         self.limited = Counter(
             "circdesk_rate_limited", "Requests refused.", ["policy"], registry=self.registry
         )
@@ -116,6 +119,11 @@ def end_request(operation: str, status: int, seconds: float) -> None:
 def count_cache(result: Literal["hit", "miss", "passed_by"]) -> None:
     """The cache was asked, and had it or had it not; or it could not be asked."""
     _meters.cache.labels(result).inc()
+
+
+def count_read(place: Literal["primary", "replica"]) -> None:
+    """A read that a replica may answer was answered there, or by the primary."""
+    _meters.reads.labels(place).inc()
 
 
 def count_limited(policy: str) -> None:

@@ -27,7 +27,8 @@ from circdesk.visits import Visit, visiting
 
 log = structlog.get_logger("circdesk")
 
-View = Callable[[], flask.Response]
+# A view may be called with other sessions than it was made with.
+View = Callable[..., flask.Response]
 
 
 def make_view_factory(
@@ -36,7 +37,7 @@ def make_view_factory(
     """What makes the view of an operation; a view runs its handler in one unit of work."""
 
     def make_view(operation: Operation, handler: Handler) -> View:
-        def view() -> flask.Response:
+        def view(sessions: Sessions = sessions) -> flask.Response:
             call: Call = flask.request.environ[CALL]
             arguments = _arguments(operation, call, upload_limit)
             with ExitStack() as stack:
