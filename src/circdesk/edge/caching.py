@@ -8,12 +8,12 @@ which hear of no change.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 
 import flask
 import orjson
 
+from circdesk.contract.application import MakeView, View
 from circdesk.contract.contract import Contract
 from circdesk.contract.documents import ContractError
 from circdesk.contract.door import Call
@@ -27,9 +27,6 @@ from circdesk.edge.kept import Kept, KeptAnswers, kept_from
 from circdesk.edge.lifetimes import LIFETIMES, Lifetime
 from circdesk.edge.metrics import count_cache
 from circdesk.edge.reads import KEEPING
-
-View = Callable[[], flask.Response]
-MakeView = Callable[[Operation, Handler], View]
 
 # Who asks for what another is making right now waits so long for it, and then makes it, too.
 _PATIENCE_SECONDS = 2.0

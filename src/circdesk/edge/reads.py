@@ -19,10 +19,9 @@ from circdesk.db.errors import DatabaseUnavailable
 from circdesk.db.positions import Positions
 from circdesk.db.replica import UNKNOWN, NoReplica, NotReplayed, Replica
 from circdesk.edge.metrics import count_read
+from circdesk.edge.views import View
 from circdesk.visits import Visit, network_of
 
-# A view that may be called with the sessions that it is to use.
-View = Callable[..., flask.Response]
 MakeView = Callable[[Operation, Handler], View]
 
 # Under this key a request says that its answer is going to be kept for others.

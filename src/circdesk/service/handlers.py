@@ -7,12 +7,10 @@ from flask import current_app
 from circdesk.contract.problems import find_problem, registered_problems
 from circdesk.contract.representations import Representation
 from circdesk.contract.requests import NotFound
+from circdesk.service.contract_bodies import CONTRACT_JSON, CONTRACT_YAML
 from circdesk.service.index import index_body, problem_entry
 from circdesk.service.probes import current_probes
 from circdesk.visits import current_visit
-
-CONTRACT_JSON = "circdesk.contract_json"
-CONTRACT_YAML = "circdesk.contract_yaml"
 
 
 def get_index() -> dict[str, Any]:
