@@ -26,8 +26,14 @@ from tokens import (  # type: ignore[import-not-found]
 
 HERE = Path(__file__).parent
 UVICORN = ("-m", "uvicorn", "--app-dir", str(HERE), "--workers", "1", "--no-access-log")
-# gunicorn would take a worker that does nothing for a while for one that hangs.
-GUNICORN = ("-m", "gunicorn", "--chdir", str(HERE), "--workers", "1", "--threads", "16")
+GUNICORN = (
+    "-m", "gunicorn", "--chdir", str(HERE), "--no-control-socket", "--workers", "1",
+    "--threads", "16",
+)  # fmt: skip
+
+
+class NotStarted(Exception):
+    """A contestant does not answer."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,14 @@ class Running:
 
     def worker_megabytes(self) -> float:
         """The resident memory of its worker: of gunicorn's two processes, the one that works."""
-        return max(_resident(process) for process in [self.process, *_children(self.process)])
+        return max(map(_resident, self._processes()))
+
+    def processor_seconds(self) -> float:
+        """How long it has had a processor by now."""
+        return sum(map(_processor_seconds, self._processes()))
+
+    def _processes(self) -> list[int]:
+        return [self.process, *_children(self.process)]
 
 
 @dataclass(frozen=True)
@@ -115,14 +128,17 @@ class Database:
 def running(database: Database, path: str) -> Iterator[list[Running]]:
     """All of them, each in a process of its own on the first core; `path` is asked first."""
     with ExitStack() as stack:
-        yield [stack.enter_context(started(each, database, path)) for each in ALL]
+        yield [start(stack, each, database, path) for each in ALL]
 
 
-@contextmanager
-def started(
-    contestant: Contestant, database: Database, path: str, core: int = 0
-) -> Iterator[Running]:
-    """One of them, on the core at this place; see `running`."""
+def start(
+    stack: ExitStack, contestant: Contestant, database: Database, path: str, core: int = 0
+) -> Running:
+    """One of them, on the core at this place, until the stack is closed; `path` is asked first.
+
+    Raises:
+        NotStarted: It does not answer; the message has what it wrote to standard error.
+    """
     address = free_address()
     port = address.rpartition(":")[2]
     instance = database.settings.instance / port
@@ -139,11 +155,16 @@ def started(
             "RIVAL_PUBLIC_KEY": json.dumps(public_key(settings, database.sessions)),
         }
     command = [sys.executable, *contestant.command, *listen]
+    errors = stack.enter_context((instance / "errors.txt").open("w+b"))
     began = time.perf_counter()
-    with service(settings, command, core=core, **more) as process:
+    process = stack.enter_context(service(settings, command, core=core, errors=errors, **more))
+    try:
         wait_for(address.removeprefix("http://"), path)
-        seconds = time.perf_counter() - began
-        yield Running(contestant, settings, address, seconds, process.pid)
+    except ConnectionError as error:
+        errors.seek(0)
+        raise NotStarted(f"{contestant.name}: {errors.read().decode()}") from error
+    seconds = time.perf_counter() - began
+    return Running(contestant, settings, address, seconds, process.pid)
 
 
 CLIENT = uuid4()
@@ -180,3 +201,9 @@ def _children(process: int) -> list[int]:
 def _resident(process: int) -> float:
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _processor_seconds(process: int) -> float:
+    # The second field is the name of the program, in brackets; those of the times are 14 and 15.
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from contestants import (  # type: ignore[import-not-found]
     Database,
     Running,
     issue_token,
-    started,
+    start,
 )
 from generators import closed_loop, open_loop  # type: ignore[import-not-found]
 from loads import Asking, Loans, Reads  # type: ignore[import-not-found]
@@ -38,6 +39,7 @@ FAULTY = "/api/books?per_page=0&year_from=late&sort=colour"
 CORES_FOR_TWO = 6
 CORES_MEASURED = 2 if len(CORES) >= CORES_FOR_TWO else 1
 
+_SECONDS_TO_END = 0.3
 # What a run leaves lent when it ends in the midst of loans.
 _TIDY = (
     "UPDATE copies SET status = 'available' WHERE status = 'on_loan'",
@@ -63,6 +65,7 @@ class Run:
         self._by_name = {each.contestant.name: each for each in contestants}
         self._tags: dict[str, list[str]] = {}
         self._wrong: dict[str, int] = defaultdict(int)
+        self._busy: dict[str, dict[str, list[float]]] = defaultdict(dict)
 
     def measure(self, rounds: int) -> JSON:
         """Everything that is measured. Raises Different where two do not do the same."""
@@ -73,6 +76,11 @@ class Run:
         ours = [each for each in self._contestants if each.contestant.kind == "circdesk"]
         return {
             "rates": rates,
+            # Who has not used up its core has waited for the database, or for who asks.
+            "share_of_core_used": {
+                name: {operation: round(statistics.median(s), 2) for operation, s in each.items()}
+                for name, each in self._busy.items()
+            },
             "faults_told": faults,
             "wrong_answers": dict(self._wrong),
             "open_loop_generator": "tests/benchmark/generators.py",
@@ -121,7 +129,10 @@ class Run:
 
     def _rate(self, each: Running, operation: str) -> float:
         """Requests in a second; of loans, those that were made and returned."""
+        began, used = time.perf_counter(), each.processor_seconds()
         load = closed_loop(each.address, self._asking(each, operation), self._seconds)
+        share = (each.processor_seconds() - used) / (time.perf_counter() - began)
+        self._busy[each.contestant.name].setdefault(operation, []).append(share)
         if operation == "desk":
             self._tidy()
         # wrk counts every refusal as an error, also one that is asked for.
@@ -145,6 +156,8 @@ class Run:
         return issue_token(each.settings, self._database.sessions)
 
     def _tidy(self) -> None:
+        # What was on its way when nobody asked any more is carried out all the same.
+        time.sleep(_SECONDS_TO_END)
         for statement in _TIDY:
             self._database.connection.execute(statement.encode())
 
@@ -178,7 +191,7 @@ class Run:
         asked = self._asking(self._by_name[UNCACHED.name], "book")
         with ExitStack() as stack:
             workers = [
-                stack.enter_context(started(UNCACHED, self._database, self._asked.book[0], core))
+                start(stack, UNCACHED, self._database, self._asked.book[0], core)
                 for core in range(2)
             ]
             alone = closed_loop(workers[0].address, asked, 3 * self._seconds).rate

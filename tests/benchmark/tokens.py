@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID, uuid4
 
 import structlog
@@ -211,7 +211,12 @@ def measure_issuing(settings: Settings, sessions: Sessions, commits: float) -> d
 
 @contextmanager
 def service(
-    settings: Settings, command: Sequence[str | Path] = (), *, core: int = 0, **more: str
+    settings: Settings,
+    command: Sequence[str | Path] = (),
+    *,
+    core: int = 0,
+    errors: IO[bytes] | int = subprocess.DEVNULL,
+    **more: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The service in a process of its own, on the first core; this one moves to the others.
 
@@ -219,6 +224,7 @@ def service(
         settings: It is told them by its environment.
         command: What is started instead, as another framework is.
         core: The place of the core that it has.
+        errors: Where its standard error goes.
         more: Variables that it has besides, or instead.
     """
     port = (settings.public_url or "").rpartition(":")[2]
@@ -238,7 +244,7 @@ def service(
         }
         | more,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
     )
     os.sched_setaffinity(0, OTHER_CORES)
     try:
