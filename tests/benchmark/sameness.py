@@ -133,6 +133,8 @@ def raise_unless_same_deeds(
     Raises:
         Different: One answers or writes otherwise.
     """
+    # The first loan of a copy tells of no event before it, all others do.
+    _loans_answered(*contestants[0], user, copy)
     expected: JSON = {}
     for contestant, token in contestants:
         (version,) = connection.execute(

@@ -88,4 +88,5 @@ async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, byt
 
 
 def _dumps(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+    # asyncpg has UUIDs of its own kind.
+    return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z)

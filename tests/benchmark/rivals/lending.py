@@ -93,6 +93,11 @@ def present_loan(loan: Row, now: datetime) -> JSON:
     return {**{name: loan[name] for name in _LOAN}, "overdue": overdue}
 
 
+def present_loan_entity(loan: Any, now: datetime) -> JSON:
+    """The same, of an entity."""
+    return present_loan({name: getattr(loan, name) for name in _LOAN}, now)
+
+
 def returned(loan: JSON, way_back: JSON) -> JSON:
     """What is answered to a return that nobody else waits for."""
     nothing = {"amount": "0.00", "currency": "EUR"}

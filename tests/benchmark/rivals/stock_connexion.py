@@ -16,11 +16,14 @@ from rivals.books import present
 from rivals.catalog_models import Book
 from rivals.connexion_document import cut_document
 from rivals.credentials import Refused, verify, verify_once
-from rivals.lending import ActionRefused, present_loan
+from rivals.lending import ActionRefused, present_loan_entity
 from rivals.on_psycopg import act, find_book, find_page, make_engine, make_pool
 
 JSON = dict[str, Any]
+Reply = tuple[JSON, int, dict[str, str]]
 
+# Where the contract has several media types, which the problems see to, handlers must say theirs.
+_IS_JSON = {"Content-Type": "application/json"}
 _BOOK = (
     "id", "title", "subtitle", "isbns", "publisher", "year", "language", "summary",
     "material_type", "edition", "copies_total", "copies_available", "created_at", "updated_at",
@@ -56,7 +59,7 @@ class OrmStore:
         with self._sessions.begin() as session:
             answer = deed(session, *asked)
             loan = answer["loan"]
-            return {**answer, "loan": present_loan(vars(loan), loan.updated_at)}
+            return {**answer, "loan": present_loan_entity(loan, loan.updated_at)}
 
 
 class SqlStore:
@@ -84,14 +87,14 @@ class SqlStore:
 store = {"orm": OrmStore, "sql": SqlStore}[config.FORM]()
 
 
-def list_books(**query: Any) -> JSON:
+def list_books(**query: Any) -> Reply:
     """Search books."""
     asked = {"sort": None, "q": None, "author": None, "available": None, "year_from": None, **query}
     if asked["author"] is not None:
         asked["author"] = UUID(asked["author"])
     page = store.list_books(asked)
     here = flask.request.full_path
-    return _plain({**page, "links": {"self": here, "first": here}})
+    return _plain({**page, "links": {"self": here, "first": here}}), 200, _IS_JSON
 
 
 def get_book(book_id: str) -> flask.Response:
@@ -104,23 +107,23 @@ def get_book(book_id: str) -> flask.Response:
     return response.make_conditional(flask.request)
 
 
-def check_out_copy(body: JSON, token_info: JSON) -> tuple[JSON, int]:
+def check_out_copy(body: JSON, token_info: JSON) -> Reply:
     """Check out a copy."""
     actor = token_info["actor"]
     try:
         made = store.check_out(actor, UUID(body["user"]), UUID(body["copy"]), *_visit())
     except ActionRefused as error:
         flask.abort(409, str(error))
-    return _plain(made), 201
+    return _plain(made), 201, _IS_JSON
 
 
-def return_copy(body: JSON, token_info: JSON) -> JSON:
+def return_copy(body: JSON, token_info: JSON) -> Reply:
     """Take a copy back."""
     try:
         answer = store.give_back(token_info["actor"], UUID(body["copy"]), *_visit())
     except ActionRefused as error:
         flask.abort(409, str(error))
-    return _plain(answer)
+    return _plain(answer), 200, _IS_JSON
 
 
 def bearer_info(token: str) -> JSON:
