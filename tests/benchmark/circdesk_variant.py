@@ -13,11 +13,12 @@ from typing import Any
 from circdesk.cli import main
 from circdesk.contract import answers, schemas
 from circdesk.edge import caching
+from circdesk.edge.lifetimes import LIFETIMES
 
 
 def leave_out_cache() -> None:
     """Let no answer be kept here; what is said to other caches stays."""
-    kept = {name: replace(each, resources=()) for name, each in caching.LIFETIMES.items()}
+    kept = {name: replace(each, resources=()) for name, each in LIFETIMES.items()}
     _replace(caching, "LIFETIMES", kept)
 
 

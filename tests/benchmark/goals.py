@@ -84,7 +84,8 @@ def _judge(goal: Goal, rates: Rates, kinds: Mapping[str, str]) -> JSON:
 def _median_ratio(ours: Sequence[float], others: Sequence[Sequence[float]]) -> float:
     """The median over the rounds of our rate divided by that of whoever was best in the round."""
     best = [max(of_round) for of_round in zip(*others, strict=True)]
-    return statistics.median(mine / theirs for mine, theirs in zip(ours, best, strict=True))
+    ratios = [mine / theirs for mine, theirs in zip(ours, best, strict=True)]
+    return float(statistics.median(ratios))
 
 
 def _most(what: str, value: float, at_most: float) -> JSON:

@@ -138,7 +138,8 @@ class Run:
         # wrk counts every refusal as an error, also one that is asked for.
         if load.wrong and operation != "400":
             self._wrong[f"{each.contestant.name}: {operation}"] += load.wrong
-        return round(load.rate / 2 if operation == "desk" else load.rate, 1)
+        rate: float = round(load.rate / 2 if operation == "desk" else load.rate, 1)
+        return rate
 
     def _asking(self, each: Running, operation: str) -> Asking:
         if operation == "desk":
@@ -153,7 +154,8 @@ class Run:
 
     def _token(self, each: Running) -> str:
         # They are good for ten minutes, which is less than a run takes.
-        return issue_token(each.settings, self._database.sessions)
+        token: str = issue_token(each.settings, self._database.sessions)
+        return token
 
     def _tidy(self) -> None:
         # What was on its way when nobody asked any more is carried out all the same.
@@ -200,7 +202,8 @@ class Run:
                     pool.submit(closed_loop, each.address, asked, 3 * self._seconds)
                     for each in workers
                 ]
-                return round(sum(load.result().rate for load in loads) / alone, 2)
+                together: float = sum(load.result().rate for load in loads)
+                return round(together / alone, 2)
 
     def _of_each(self, value: Any) -> dict[str, float]:
         return {name: round(value(each), 2) for name, each in self._by_name.items()}

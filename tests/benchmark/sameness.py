@@ -182,7 +182,7 @@ def _rows_written(
     return written
 
 
-def _without(names: Sequence[str], item: JSON) -> JSON:
+def _without(names: Sequence[str], item: JSON) -> Any:
     return _read({name: value for name, value in item.items() if name not in names})
 
 
