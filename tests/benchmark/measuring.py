@@ -202,8 +202,8 @@ class Run:
                     pool.submit(closed_loop, each.address, asked, 3 * self._seconds)
                     for each in workers
                 ]
-                together: float = sum(load.result().rate for load in loads)
-                return round(together / alone, 2)
+                gain: float = round(sum(load.result().rate for load in loads) / alone, 2)
+            return gain
 
     def _of_each(self, value: Any) -> dict[str, float]:
         return {name: round(value(each), 2) for name, each in self._by_name.items()}

@@ -251,7 +251,11 @@ def service(
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         os.sched_setaffinity(0, before)
 
 
