@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_INSTALLED := $(BENCH_VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: help install run test test-long lint format bench lock clean
+.PHONY: help install run test test-long lint format bench bench-quick bench-parts lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,17 +47,31 @@ format: install ## Bring the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install ## Measure import, search, access tokens and the desk
+bench: $(BENCH_INSTALLED) ## Measure the service beside other frameworks, in about ten minutes
+	$(BENCH_VENV)/bin/python tests/benchmark/frameworks.py --into docs/benchmark
+
+bench-quick: $(BENCH_INSTALLED) ## The same in about two minutes
+	$(BENCH_VENV)/bin/python tests/benchmark/frameworks.py --rounds 1
+
+bench-parts: install ## Measure import, search, access tokens and the desk
 	$(BIN)/python tests/benchmark/importing.py
 	$(BIN)/python tests/benchmark/search.py
 	$(BIN)/python tests/benchmark/tokens.py
 	$(BIN)/python tests/benchmark/desk.py
+
+# The other frameworks have an environment of their own, so that neither service nor tests meet them.
+$(BENCH_INSTALLED): requirements.txt requirements-test.txt requirements-bench.txt pyproject.toml
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-test.txt -r requirements-bench.txt
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
 
 lock: ## Pin the dependencies anew for every supported Python
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet uv
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --output-file requirements.txt
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group test --constraints requirements.txt --output-file requirements-test.txt
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group bench --constraints requirements.txt --constraints requirements-test.txt --output-file requirements-bench.txt
 
 clean: ## Remove the environment, the instance and what was built
-	rm -rf $(VENV) instance build dist .coverage*
+	rm -rf $(VENV) $(BENCH_VENV) instance build dist .coverage*

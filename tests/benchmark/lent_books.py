@@ -66,6 +66,12 @@ def fill(connection: psycopg.Connection, stock: Stock) -> None:
     connection.execute("CHECKPOINT")
 
 
+def add_people(connection: psycopg.Connection) -> None:
+    """Store the people and the policies by which they borrow, for books that are there already."""
+    for statement in _people_and_policies():
+        connection.execute(statement.encode())
+
+
 def _statements(stock: Stock) -> list[str]:
     copy = _number("n", stock.copies)
     return [
@@ -78,17 +84,6 @@ def _statements(stock: Stock) -> list[str]:
             time_zone="'Europe/Berlin'",
             opening_hours=_HOURS,
             closed_days="'[]'::json",
-        ),
-        _insert(
-            "users",
-            USERS,
-            name="'Person ' || n",
-            sort_name="'person ' || n",
-            card_number="(200000 + n)::text",
-            role="'member'",
-            status="'active'",
-            keeps_history="true",
-            receives_news="false",
         ),
         _insert(
             "books",
@@ -109,7 +104,7 @@ def _statements(stock: Stock) -> list[str]:
             material_type="'book'",
             loanable="true",
         ),
-        _policies(),
+        *_people_and_policies(),
         _loans(stock, "n", status="open", lent="2", returned="NULL"),
         _loans(
             stock,
@@ -118,6 +113,23 @@ def _statements(stock: Stock) -> list[str]:
             lent="(60 + n % 1500)",
             returned="now() - make_interval(days => 40 + n % 1500)",
         ),
+    ]
+
+
+def _people_and_policies() -> list[str]:
+    return [
+        _insert(
+            "users",
+            USERS,
+            name="'Person ' || n",
+            sort_name="'person ' || n",
+            card_number="(200000 + n)::text",
+            role="'member'",
+            status="'active'",
+            keeps_history="true",
+            receives_news="false",
+        ),
+        _policies(),
     ]
 
 

@@ -68,7 +68,7 @@ def main() -> None:
 
 
 @contextmanager
-def server(directory: Path, sizes: list[int]) -> Iterator[list[str]]:
+def server(directory: Path, sizes: list[int], max_connections: int = 100) -> Iterator[list[str]]:
     """A PostgreSQL server of our own, with a database for each of the libraries."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -79,6 +79,7 @@ def server(directory: Path, sizes: list[int]) -> Iterator[list[str]]:
         for name in names:
             connection.execute(f"CREATE DATABASE {name}".encode())
         connection.execute(f"ALTER SYSTEM SET shared_buffers = '{SHARED_BUFFERS}'".encode())
+        connection.execute(f"ALTER SYSTEM SET max_connections = {max_connections}".encode())
     running.stop()
     running.start()
     yield [running.get_uri(name) for name in names]

@@ -18,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID, uuid4
 
 import structlog
@@ -52,6 +52,9 @@ from circdesk.resources import directory
 from circdesk.settings import Settings
 
 BOOK = f"/api/books/{demo_id(Kind.BOOK, 1)}"
+# What is measured has the first; whoever asks, and PostgreSQL, have the others.
+CORES = sorted(os.sched_getaffinity(0))
+OTHER_CORES = CORES[1:] or CORES
 
 
 def main() -> None:
@@ -83,17 +86,21 @@ def migrated(settings: Settings) -> Iterator[tuple[Settings, Sessions]]:
 
 
 def make_settings(instance: Path, database_url: str) -> Settings:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
     return Settings(
         env="production",
         instance=instance,
         database_url=SecretStr(database_url),
         secret_key=SecretStr(new_secret()),
         encryption_key=SecretStr(new_secret()),
-        public_url=f"http://127.0.0.1:{port}",
+        public_url=free_address(),
         rate_limits="1000000/second",
     )
+
+
+def free_address() -> str:
+    """The address of a service that is yet to listen."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def add_client(sessions: Sessions) -> tuple[UUID, str]:
@@ -203,13 +210,28 @@ def measure_issuing(settings: Settings, sessions: Sessions, commits: float) -> d
 
 
 @contextmanager
-def service(settings: Settings) -> Iterator[None]:
-    """The service in a process of its own, on the first core; this one moves to the others."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[:1])
+def service(
+    settings: Settings,
+    command: Sequence[str | Path] = (),
+    *,
+    core: int = 0,
+    errors: IO[bytes] | int = subprocess.DEVNULL,
+    **more: str,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The service in a process of its own, on the first core; this one moves to the others.
+
+    Args:
+        settings: It is told them by its environment.
+        command: What is started instead, as another framework is.
+        core: The place of the core that it has.
+        errors: Where its standard error goes.
+        more: Variables that it has besides, or instead.
+    """
     port = (settings.public_url or "").rpartition(":")[2]
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES[core : core + 1])
     process = subprocess.Popen(
-        [Path(sys.executable).parent / "circdesk", "serve", "--port", port],
+        command or [Path(sys.executable).parent / "circdesk", "serve", "--port", port],
         env=os.environ
         | {
             "CIRCDESK_ENV": settings.env,
@@ -219,17 +241,22 @@ def service(settings: Settings) -> Iterator[None]:
             "CIRCDESK_SECRET_KEY": settings.secret_key.get_secret_value(),
             "CIRCDESK_ENCRYPTION_KEY": settings.encryption_key.get_secret_value(),
             "DATABASE_URL": settings.database_url.get_secret_value(),
-        },
+        }
+        | more,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
     )
-    os.sched_setaffinity(0, cores[1:] or cores)
+    os.sched_setaffinity(0, OTHER_CORES)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
-        process.wait(30)
-        os.sched_setaffinity(0, cores)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        os.sched_setaffinity(0, before)
 
 
 def tokens_per_second(base_url: str, client_id: UUID, secret: str) -> float:
@@ -259,19 +286,19 @@ def take_token(connection: http.client.HTTPConnection, headers: dict[str, str]) 
         raise RuntimeError(f"the service answers {response.status}: {body!r}")
 
 
-def wait_for(host: str) -> None:
+def wait_for(host: str, path: str = "/readiness") -> None:
     """Wait for a service that may not listen yet, or listen and not answer yet."""
     deadline = time.monotonic() + 60
     while True:
         try:
             with closing(http.client.HTTPConnection(host, timeout=60)) as connection:
-                connection.request("GET", "/readiness")
+                connection.request("GET", path)
                 connection.getresponse()
                 return
         except ConnectionError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.1)
+            time.sleep(0.01)
 
 
 if __name__ == "__main__":
