@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePoo
 
 from circdesk.db.errors import busy
 from circdesk.db.generations import generations_for
-from circdesk.db.patience import PatientConnection, patience_beyond
+from circdesk.db.patience import PatientConnection, PlainCursor, patience_beyond
 from circdesk.db.turns import Turns, WritingInTurn, turns_at
 from circdesk.settings import Settings
 
@@ -202,6 +202,7 @@ def _connect_postgresql(
     patience: float,
 ) -> PatientConnection:
     connection = PatientConnection.connect(*arguments, **options)
+    connection.cursor_factory = PlainCursor
     connection.patience = patience
     return connection
 
