@@ -14,8 +14,8 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from made_up_books import TABLES as BOOK_TABLES
-from made_up_books import (  # type: ignore[import-not-found]  # It lies beside this file.
+from made_up_books import TABLES as BOOK_TABLES  # type: ignore[import-not-found]  # Beside this.
+from made_up_books import (
     Library,
     Row,
     Rows,
