@@ -50,7 +50,9 @@ LONGEST = 3600
 
 def main() -> None:
     given = arguments()
-    signal.signal(signal.SIGALRM, _give_up)
+    # Also who is told to end leaves no service and no server behind.
+    for number in (signal.SIGALRM, signal.SIGTERM):
+        signal.signal(number, _give_up)
     signal.alarm(LONGEST)
     with tempfile.TemporaryDirectory() as name:
         report = measure(Path(name), given)
@@ -73,8 +75,8 @@ def _sizes(given: str) -> list[int]:
     return sorted(map(int, given.split(",")))
 
 
-def _give_up(*_signal: object) -> None:
-    raise TimeoutError(f"the run is not over after {LONGEST} seconds")
+def _give_up(number: int, _frame: object) -> None:
+    raise TimeoutError(f"{signal.Signals(number).name}: the run has at most {LONGEST} seconds")
 
 
 def measure(directory: Path, given: argparse.Namespace) -> JSON:
