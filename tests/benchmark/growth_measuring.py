@@ -128,6 +128,9 @@ class Run:
         with migrated(settings) as (_, sessions):
             loans = Loans(borrowers(sessions, each), issue_token(settings, sessions))
         rates["desk"] = closed_loop(settings.public_url, loans, seconds)
+        wrong = {name: load.wrong for name, load in rates.items() if load.wrong}
+        if wrong:
+            tell(f"not answered, or not as they should be: {wrong}")
         return {name: round(load.rate, 1) for name, load in rates.items()}
 
     def _imports(self, count: int, times: int = 3) -> dict[int, JSON]:
