@@ -19,7 +19,8 @@ from circdesk.db.versions import raise_if_known, raise_if_modified, show_alone
 
 JSON = dict[str, Any]
 
-_KEY = "code:"
+# What stands before a branch's code where its id may stand, too.
+CODE = "code:"
 _SORTS = {"name": (Branch.sort_name,), "code": (Branch.code,)}
 _COPIES_NAMED = 20
 
@@ -95,8 +96,8 @@ def delete_branch(session: Session, key: str | UUID) -> None:
 
 def is_branch(key: str | UUID) -> ColumnElement[bool]:
     """The condition for the branch with this id, or with the code behind `code:`."""
-    if isinstance(key, str) and key.startswith(_KEY):
-        return Branch.code == key.removeprefix(_KEY)
+    if isinstance(key, str) and key.startswith(CODE):
+        return Branch.code == key.removeprefix(CODE)
     return Branch.id == UUID(str(key))
 
 
@@ -160,7 +161,7 @@ def _merged(current: JSON, changes: JSON) -> JSON:
 
 def _code_taken(code: str) -> BranchCodeTaken:
     message = f"Another branch has the code {code}."
-    key = f"{_KEY}{code}"
+    key = f"{CODE}{code}"
     return BranchCodeTaken(
         message,
         details=[fault("body", "/code", "unique", message)],
@@ -185,7 +186,7 @@ def _in_use(branch: Branch, count: int = 1, copies: Sequence[str] = ()) -> Branc
         suggestions=[
             suggestion(
                 "list_copies",
-                {"branch": f"{_KEY}{branch.code}"},
+                {"branch": f"{CODE}{branch.code}"},
                 reason="These are the copies of the branch.",
             )
         ],

@@ -37,7 +37,7 @@ from circdesk.visits import Caller
 STAFF = "circulation:write"
 
 _CARD = "card:"
-_BARCODE = "barcode:"
+BARCODE = "barcode:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ def is_user(key: str | UUID) -> ColumnElement[bool]:
 
 def is_copy(key: str | UUID) -> ColumnElement[bool]:
     """The condition for the copy with an id, or with `barcode:` and its barcode."""
-    if isinstance(key, str) and key.startswith(_BARCODE):
-        return Copy.barcode == key.removeprefix(_BARCODE)
+    if isinstance(key, str) and key.startswith(BARCODE):
+        return Copy.barcode == key.removeprefix(BARCODE)
     return Copy.id == UUID(str(key))
 
 
@@ -107,11 +107,11 @@ def find_borrower(
     With `locking` the row stays locked, and with it everything that counts against limits.
     """
     found = borrower_by(
-        is_card=_is_named_by(key, _CARD),
+        is_card=is_named_by(key, _CARD),
         is_own=_is_for_oneself(caller),
         locking=locking,
     )
-    keys = {"user_key": _value(key), "own_id": _own_id(caller)}
+    keys = {"user_key": value_of(key), "own_id": _own_id(caller)}
     row = session.execute(found, keys).one_or_none()
     return None if row is None else Borrower(*row)
 
@@ -130,8 +130,8 @@ def find_item(session: Session, key: str | UUID, *, locking: bool = False) -> It
 
     With `locking` its row and its book's row stay locked, and with the book's its queue.
     """
-    found = item_by(is_barcode=_is_named_by(key, _BARCODE), locking=locking)
-    row = session.execute(found, {"copy_key": _value(key)}).one_or_none()
+    found = item_by(is_barcode=is_named_by(key, BARCODE), locking=locking)
+    row = session.execute(found, {"copy_key": value_of(key)}).one_or_none()
     return None if row is None else _item(*row)
 
 
@@ -145,12 +145,16 @@ def find_both(
 ) -> tuple[Borrower | None, Item | None]:
     """What `find_borrower` and `find_item` find, in one statement where there are both."""
     found = both_by(
-        is_card=_is_named_by(user_key, _CARD),
-        is_barcode=_is_named_by(copy_key, _BARCODE),
+        is_card=is_named_by(user_key, _CARD),
+        is_barcode=is_named_by(copy_key, BARCODE),
         is_own=_is_for_oneself(caller),
         locking=locking,
     )
-    keys = {"user_key": _value(user_key), "copy_key": _value(copy_key), "own_id": _own_id(caller)}
+    keys = {
+        "user_key": value_of(user_key),
+        "copy_key": value_of(copy_key),
+        "own_id": _own_id(caller),
+    }
     row = session.execute(found, keys).one_or_none()
     if row is None:
         borrower = find_borrower(session, caller, user_key, locking=locking)
@@ -213,11 +217,12 @@ def counted_loans(user_id: Any) -> Select[int]:
     return _open_loans(user_id).where(Loan.status != "lost")
 
 
-def _is_named_by(key: str | UUID, prefix: str) -> bool:
+def is_named_by(key: str | UUID, prefix: str) -> bool:
+    """Whether it is a natural key of this kind, and no id."""
     return isinstance(key, str) and key.startswith(prefix)
 
 
-def _value(key: str | UUID) -> str | UUID:
+def value_of(key: str | UUID) -> str | UUID:
     """The id, or what stands after the prefix of a natural key."""
     if isinstance(key, UUID):
         return key

@@ -3,21 +3,23 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ScalarSelect, and_, case, select
+from sqlalchemy import ScalarSelect, and_, bindparam, case, select
 from sqlalchemy.orm import Session, aliased
 
-from circdesk.catalog.branches import is_branch
+from circdesk.catalog.branches import CODE
 from circdesk.catalog.models import Book, Branch, Copy
 from circdesk.circulation.fact_statements import locked
-from circdesk.circulation.facts import is_copy
+from circdesk.circulation.facts import BARCODE, is_named_by, value_of
 from circdesk.circulation.holds.destinations import Destination, find_destination
 from circdesk.circulation.loans import is_overdue
 from circdesk.circulation.models import Fee, Loan
 from circdesk.circulation.money import NOTHING
 from circdesk.circulation.policies.calendars import Calendar
 from circdesk.circulation.policies.terms import FeeTerms, overdue_fee
+from circdesk.db.rows import AnySelect
 
 # Copies in these states stay in them when their loan ends, and are given to whom that concerns.
 KEPT = {"in_repair": "repair", "withdrawn": "inspect"}
@@ -112,12 +114,44 @@ def find_place(
         branch_key: The branch where it is; None for the one that it belongs to.
         locking: Whether what is found is going to be changed.
     """
-    here = Branch.id == Copy.branch_id if branch_key is None else is_branch(branch_key)
+    found, lent = _places(
+        is_barcode=is_named_by(key, BARCODE),
+        is_at_home=branch_key is None,
+        is_code=branch_key is not None and is_named_by(branch_key, CODE),
+        locking=locking,
+    )
+    keys = {
+        "copy_key": value_of(key),
+        "branch_key": None if branch_key is None else value_of(branch_key),
+    }
+    row = session.execute(lent, keys).one_or_none()
+    if row is None:
+        row = session.execute(found, keys).one_or_none()
+        if row is None:
+            return None
+        # It may have been lent between the two, but not any more once it is locked.
+        row = session.execute(lent, keys).one_or_none() or row
+    copy, branch, *loan = row
+    return Place(copy, branch, OpenLoan(*loan) if loan else None)
+
+
+# To build these statements takes longer than to run them.
+@cache
+def _places(
+    *, is_barcode: bool, is_at_home: bool, is_code: bool, locking: bool
+) -> tuple[AnySelect, AnySelect]:
+    """The columns of `Place`: of any copy without its loan, and of one that is on loan.
+
+    Their parameters are `copy_key` and, unless the copy is at home, `branch_key`.
+    """
+    branch: Any = Branch.code if is_code else Branch.id
+    here = branch == (Copy.branch_id if is_at_home else bindparam("branch_key"))
+    copy: Any = Copy.barcode if is_barcode else Copy.id
     found = (
         select(Copy, Branch)
         .join_from(Book, Copy, Copy.book_id == Book.id)
         .outerjoin(Branch, here)
-        .where(is_copy(key))
+        .where(copy == bindparam("copy_key"))
     )
     lent = (
         found.add_columns(Loan, _LENDER, _charged())
@@ -125,16 +159,8 @@ def find_place(
         .outerjoin(_LENDER, _LENDER.id == Loan.branch_id)
     )
     if locking:
-        found, lent = locked(found, [Book, Copy]), locked(lent, [Book, Copy, Loan])
-    row = session.execute(lent).one_or_none()
-    if row is None:
-        row = session.execute(found).one_or_none()
-        if row is None:
-            return None
-        # It may have been lent between the two, but not any more once it is locked.
-        row = session.execute(lent).one_or_none() or row
-    copy, branch, *loan = row
-    return Place(copy, branch, OpenLoan(*loan) if loan else None)
+        return locked(found, [Book, Copy]), locked(lent, [Book, Copy, Loan])
+    return found, lent
 
 
 def load_facts(session: Session, place: Place, branch: Branch, now: datetime) -> ReturnFacts:

@@ -4,15 +4,18 @@ Whoever changes a queue has locked the row of its book first, so that the queue 
 """
 
 from datetime import date, datetime, timedelta
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from circdesk.catalog.models import Copy
 from circdesk.circulation.deeds import Deed
 from circdesk.circulation.models import Hold
 from circdesk.circulation.policies.calendars import Calendar
+from circdesk.db.rows import AnySelect
 from circdesk.db.unit_of_work import ReadingSession
 
 
@@ -21,18 +24,19 @@ def is_active() -> ColumnElement[bool]:
     return Hold.ended_at.is_(None)
 
 
-def is_eligible(today: date) -> ColumnElement[bool]:
+def is_eligible(today: Any) -> ColumnElement[bool]:
     """Whether a hold waits for its turn, and is not suspended.
 
     Args:
-        today: The day at the branch where the copy is, which is where the queue is served.
+        today: The day at the branch where the copy is, which is where the queue is served; a
+            date, or a parameter.
     """
     resumed = or_(Hold.suspended_until.is_(None), Hold.suspended_until <= today)
     return (Hold.status == "waiting") & is_active() & resumed
 
 
-def takes(copy_id: UUID | None) -> ColumnElement[bool]:
-    """Whether a hold is content with this copy of its title."""
+def takes(copy_id: Any) -> ColumnElement[bool]:
+    """Whether a hold is content with the copy of its title that has this id, or parameter."""
     return or_(Hold.copy_id.is_(None), Hold.copy_id == copy_id)
 
 
@@ -50,23 +54,46 @@ def next_hold(
         today: The day at the branch where that is, as `Calendar.local_day` tells it.
         passing_over: The id of a hold that is about to end.
     """
-    set_aside = Hold.trapped_copy_id == copy.id
-    fits = takes(copy.id) if copy.loanable else Hold.copy_id == copy.id
-    found = select(Hold) if passing_over is None else select(Hold).where(Hold.id != passing_over)
+    found = _next_hold(
+        is_loanable=copy.loanable,
+        passes_over=passing_over is not None,
+        # Who only asks waits for nobody.
+        locking=not isinstance(session, ReadingSession),
+    )
+    values = {
+        "copy_id": copy.id,
+        "book_id": copy.book_id,
+        "today": today,
+        "passed_over": passing_over,
+    }
+    hold: Hold | None = session.scalar(found, values)
+    return hold
+
+
+# To build this statement takes longer than to run it.
+@cache
+def _next_hold(*, is_loanable: bool, passes_over: bool, locking: bool) -> AnySelect:
+    copy_id: Any = bindparam("copy_id")
+    set_aside = Hold.trapped_copy_id == copy_id
+    fits = takes(copy_id) if is_loanable else Hold.copy_id == copy_id
     found = (
-        found.where(
-            Hold.book_id == copy.book_id, is_active(), or_(set_aside, is_eligible(today) & fits)
+        select(Hold)
+        .where(
+            Hold.book_id == bindparam("book_id"),
+            is_active(),
+            or_(set_aside, is_eligible(bindparam("today")) & fits),
         )
         # False is before true on both engines, and null is not the copy.
         .order_by(func.coalesce(set_aside, False).desc(), Hold.rank)
         .limit(1)
     )
-    # Who only asks waits for nobody.
-    if not isinstance(session, ReadingSession):
+    if passes_over:
+        found = found.where(Hold.id != bindparam("passed_over"))
+    if locking:
         found = found.with_for_update(key_share=True, of=Hold).execution_options(
             populate_existing=True
         )
-    return session.scalar(found)
+    return found
 
 
 def is_picked_up_at(hold: Hold, branch_id: UUID) -> bool:
