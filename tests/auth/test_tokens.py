@@ -94,7 +94,7 @@ def hears_nothing(tokens: AccessTokens) -> None:
 
 
 @contextmanager
-def looks(engine: Engine) -> Iterator[list[str]]:
+def looks() -> Iterator[list[str]]:
     """Collects how often a copy of the revocations is read in the block."""
     statements: list[str] = []
 
@@ -102,9 +102,9 @@ def looks(engine: Engine) -> Iterator[list[str]]:
         if statement.startswith("SELECT revocations"):
             statements.append(statement)
 
-    event.listen(engine, "before_cursor_execute", listen)
+    event.listen(Engine, "before_cursor_execute", listen)
     yield statements
-    event.remove(engine, "before_cursor_execute", listen)
+    event.remove(Engine, "before_cursor_execute", listen)
 
 
 class TestIssue:
@@ -235,14 +235,14 @@ class TestVerify:
         assert verify(tokens, token).client_id == CLIENT_ID
 
     def test_a_token_is_verified_once_and_then_remembered(
-        self, tokens: AccessTokens, mint: Mint, engine: Engine
+        self, tokens: AccessTokens, mint: Mint
     ) -> None:
         token = mint.token()
 
         async def often() -> None:
             await asyncio.gather(*(tokens.verify(token) for _ in range(100)))
 
-        with looks(engine) as found:
+        with looks() as found:
             asyncio.run(often())
 
         assert len(found) == 1
@@ -310,7 +310,7 @@ class TestSeveralProcesses:
         assert verify(other_process, old).client_id == CLIENT_ID
 
     def test_unknown_keys_share_one_look_at_the_database(
-        self, tokens: AccessTokens, mint: Mint, engine: Engine
+        self, tokens: AccessTokens, mint: Mint
     ) -> None:
         made_up = [mint.token({"kid": str(uuid4())}) for _ in range(50)]
 
@@ -318,7 +318,7 @@ class TestSeveralProcesses:
             return await asyncio.gather(*map(tokens.verify, made_up), return_exceptions=True)
 
         verify(tokens, mint.token())
-        with looks(engine) as found:
+        with looks() as found:
             refusals = asyncio.run(flood())
 
         assert {type(refusal) for refusal in refusals} == {CredentialsInvalid}

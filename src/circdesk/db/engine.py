@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection, QueuePool
 
 from circdesk.db.errors import busy
 from circdesk.db.generations import generations_for
@@ -55,6 +55,38 @@ _STEPS_BETWEEN_QUESTIONS = 100_000
 def make_engine(settings: Settings) -> Engine:
     """The engine for `settings.database_url`; nothing is connected before it is used."""
     return _engine(settings.database_url, settings)
+
+
+class _Unheard(Engine):
+    """An engine on the connections of another one, and without its listeners.
+
+    Whatever listens to an engine, SQLAlchemy puts together anew for each connection that is used,
+    which takes it longer than to find the connection. Of the pool all hear.
+    """
+
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        self._listened_to = engine
+        super().__init__(engine.pool, engine.dialect, engine.url, hide_parameters=True)
+        self.update_execution_options(**engine.get_execution_options(), **options)
+
+    @property
+    def pool(self) -> Pool:
+        return self._listened_to.pool
+
+    @pool.setter
+    def pool(self, pool: Pool) -> None:
+        """It has none of its own."""
+
+
+def reading_engine(engine: Engine) -> Engine:
+    """The engine for what only reads: on SQLite in a transaction, on PostgreSQL in none.
+
+    So on PostgreSQL nothing listens to its begin.
+    """
+    options = {READING: True, WRITING: False}
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(**options)
+    return _Unheard(engine, **options)
 
 
 def make_replica_engine(settings: Settings) -> Engine | None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
-from circdesk.db.engine import READING, WRITING
+from circdesk.db.engine import READING, WRITING, reading_engine
 from circdesk.db.errors import as_unknown_outcome, raises_problems
 from circdesk.db.together import Together
 from circdesk.db.touches import WritingSession, tell_touched
@@ -25,7 +25,8 @@ Row = tuple[Insert, dict[str, Any]]
 # than two share too few commits to be faster.
 _COMMITS_AT_ONCE = {"sqlite": 1, "postgresql": 2}
 
-# Under this key a session keeps the rows that are stored at its end.
+# Under these keys a session keeps what it is one of, and the rows that are stored at its end.
+_SESSIONS = "circdesk_sessions"
 _AT_THE_END = "circdesk_at_the_end"
 
 _current: ContextVar[Session] = ContextVar("circdesk_session")
@@ -60,14 +61,19 @@ def make_sessions(engine: Engine) -> Sessions:
     On PostgreSQL the statements of a reading session each see what is committed when they begin;
     on SQLite, and in writing sessions, they share one transaction.
     """
-    reading = engine.execution_options(**{READING: True, WRITING: False})
     writing = engine.execution_options(**{READING: False, WRITING: True})
-    return Sessions(
-        reading=sessionmaker(reading, class_=ReadingSession, autoflush=False),
+    # A session knows where it comes from; see `sessions_of`.
+    info: dict[str, Any] = {}
+    sessions = Sessions(
+        reading=sessionmaker(
+            reading_engine(engine), class_=ReadingSession, autoflush=False, info=info
+        ),
         # What is written may be shown after the commit, without a query to read it again.
-        writing=sessionmaker(writing, class_=WritingSession, expire_on_commit=False),
+        writing=sessionmaker(writing, class_=WritingSession, expire_on_commit=False, info=info),
         storing=Together(partial(_store, writing), at_once=_COMMITS_AT_ONCE[engine.dialect.name]),
     )
+    info[_SESSIONS] = sessions
+    return sessions
 
 
 @contextmanager
@@ -111,8 +117,9 @@ def unit_of_work_before(session: Session, *, writing: bool) -> Iterator[Session]
 
 
 def sessions_of(session: Session) -> Sessions:
-    """The sessions of the engine that this one is of, for work that goes on beside it."""
-    return make_sessions(session.get_bind().engine)
+    """The sessions that this one is of, for work that goes on beside it."""
+    sessions: Sessions = session.info[_SESSIONS]
+    return sessions
 
 
 def store_at_the_end(session: Session, statement: Insert, row: dict[str, Any]) -> None:
