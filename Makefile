@@ -28,10 +28,9 @@ run: install ## Start a demo catalogue at http://127.0.0.1:8000
 
 # Some tests wait for deadlines, so that a third worker has something to do on two cores.
 test: install ## Run the tests on both databases, with coverage
-	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	rm -rf build/coverage
+	PYTEST_PLUGINS=tests.covering $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+	$(BIN)/python -m slipcover --merge build/coverage/*.json --out build/coverage.json
 
 test-long: install ## Run the tests in their full length
 	TEST_LONG=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
@@ -74,4 +73,4 @@ lock: ## Pin the dependencies anew for every supported Python
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group bench --constraints requirements.txt --constraints requirements-test.txt --output-file requirements-bench.txt
 
 clean: ## Remove the environment, the instance and what was built
-	rm -rf $(VENV) $(BENCH_VENV) instance build dist .coverage*
+	rm -rf $(VENV) $(BENCH_VENV) instance build dist
