@@ -9,7 +9,10 @@ BENCH_INSTALLED := $(BENCH_VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: help install run test test-long lint format bench bench-quick bench-parts lock clean
+# Each process would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help install run test test-long collect lint format bench bench-quick bench-parts lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +37,9 @@ test: install ## Run the tests on both databases, with coverage
 
 test-long: install ## Run the tests in their full length
 	TEST_LONG=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+collect: install ## Compile the tests, so that workers need not each do it
+	$(BIN)/python -m pytest --collect-only --quiet > /dev/null
 
 lint: install ## Check format, style, types and the contract
 	$(BIN)/ruff format --check
