@@ -9,7 +9,10 @@ BENCH_INSTALLED := $(BENCH_VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: help install run test test-long lint format bench bench-quick bench-parts bench-growth lock clean
+# Each process would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help install run test test-long collect lint format bench bench-quick bench-parts bench-growth lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,13 +31,15 @@ run: install ## Start a demo catalogue at http://127.0.0.1:8000
 
 # Some tests wait for deadlines, so that a third worker has something to do on two cores.
 test: install ## Run the tests on both databases, with coverage
-	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	rm -rf build/coverage
+	PYTEST_PLUGINS=tests.covering $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+	$(BIN)/python -m slipcover --merge build/coverage/*.json --out build/coverage.json
 
 test-long: install ## Run the tests in their full length
 	TEST_LONG=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+collect: install ## Compile the tests, so that workers need not each do it
+	$(BIN)/python -m pytest --collect-only --quiet > /dev/null
 
 lint: install ## Check format, style, types and the contract
 	$(BIN)/ruff format --check
@@ -77,4 +82,4 @@ lock: ## Pin the dependencies anew for every supported Python
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group bench --constraints requirements.txt --constraints requirements-test.txt --output-file requirements-bench.txt
 
 clean: ## Remove the environment, the instance and what was built
-	rm -rf $(VENV) $(BENCH_VENV) instance build dist .coverage*
+	rm -rf $(VENV) $(BENCH_VENV) instance build dist

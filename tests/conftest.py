@@ -68,8 +68,6 @@ def pytest_configure(config: pytest.Config) -> None:
     worker_input = getattr(config, "workerinput", None)
     if worker_input:
         directory = worker_input["server_directory"]
-        # This process is measured already; commands that tests start elsewhere are not.
-        os.environ.pop("COVERAGE_PROCESS_START", None)
     else:
         directory = tempfile.mkdtemp(prefix="circdesk-test-", dir=_memory())
     config.stash[SERVER_DIRECTORY] = Path(directory)

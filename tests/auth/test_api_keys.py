@@ -628,4 +628,5 @@ def within(seconds: float, ask: Callable[[], Answer]) -> Answer:
     deadline = time.monotonic() + seconds
     while not (answer := ask()):
         assert time.monotonic() < deadline
+        time.sleep(0.05)
     return answer

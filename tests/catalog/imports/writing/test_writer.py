@@ -516,6 +516,7 @@ class TestKilledHalfWay:
         while not column(engine, SourceLink.id):
             assert time.monotonic() < deadline
             assert first.poll() is None
+            time.sleep(0.02)
         first.send_signal(signal.SIGKILL)
         first.communicate()
         stored = len(column(engine, SourceLink.id))
