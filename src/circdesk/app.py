@@ -23,6 +23,7 @@ from circdesk.db.positions import make_positions
 from circdesk.db.replica import Replica
 from circdesk.db.touches import generations_of
 from circdesk.db.unit_of_work import Sessions, make_sessions
+from circdesk.edge.at_once import AtOnce
 from circdesk.edge.beside import Beside
 from circdesk.edge.caching import Caching
 from circdesk.edge.extensions import bind_limiter, cache, make_limiter
@@ -82,6 +83,7 @@ def create_app(settings: Settings) -> ContractApp:
         middlewares=[
             *before_the_door(settings),
             _make_door(parts, GuardedDoor(limits, buckets, parts.authenticator, refuse), pages),
+            *([] if settings.redis_url else [partial(AtOnce, caching=caching, limits=limits)]),
             partial(Beside, contract=contract, probes=parts.probes),
         ],
         around=limits.around,
