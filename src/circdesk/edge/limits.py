@@ -21,7 +21,7 @@ from circdesk.contract.forms import WebPage
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem, fault
 from circdesk.edge.metrics import count_limited
-from circdesk.edge.policies import FREE, OWN, Bucket, Buckets
+from circdesk.edge.policies import FREE, OWN, Bucket, Buckets, Policy
 from circdesk.edge.shared_windows import WindowStorage
 from circdesk.edge.views import answer_problem
 from circdesk.edge.windows import Window
@@ -56,11 +56,12 @@ class RateLimits:
     """The limits of a service.
 
     Args:
-        limiter: Flask-Limiter, which has the storage once it is bound.
+        limiter: Flask-Limiter with the storage.
         buckets: Who counts for what.
     """
 
     def __init__(self, limiter: Limiter, buckets: Buckets) -> None:
+        # It has a storage once it is bound.
         self._limiter = limiter
         self._buckets = buckets
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="limits")
@@ -105,7 +106,7 @@ class RateLimits:
     def count(self, bucket: Bucket) -> State:
         """Count a request, if there is still a place for it; it may wait for Redis."""
         policy = bucket.policy
-        return _state(bucket, self._storage.take(bucket.key, policy.limit, policy.seconds))
+        return _state(policy, self._storage.take(bucket.key, policy.limit, policy.seconds))
 
     async def count_aside(self, bucket: Bucket) -> State:
         """Count a request from the event loop, which never waits for Redis."""
@@ -120,7 +121,7 @@ class RateLimits:
     def look(self, bucket: Bucket) -> State:
         """What is left; it costs nothing."""
         policy = bucket.policy
-        return _state(bucket, self._storage.look(bucket.key, policy.limit, policy.seconds))
+        return _state(policy, self._storage.look(bucket.key, policy.limit, policy.seconds))
 
     def describe(self, visit: Visit) -> Iterator[dict[str, Any]]:
         """Each policy that applies to the caller, and what is left of it."""
@@ -148,17 +149,14 @@ class RateLimits:
     def _give_back(self, bucket: Bucket) -> State:
         """What has not changed costs less: most of the time nothing."""
         policy = bucket.policy
-        return _state(bucket, self._storage.give_back(bucket.key, policy.limit, policy.seconds))
+        return _state(policy, self._storage.give_back(bucket.key, policy.limit, policy.seconds))
 
 
-def _state(bucket: Bucket, window: Window) -> State:
-    policy = bucket.policy
+def _state(policy: Policy, window: Window) -> State:
     # Floats differ by less than what is rounded here.
     reset = math.ceil(round(window.reset, 3))
-    # A clock that is set just then must not tell anybody to wait for hours.
-    return State(
-        window.taken, max(policy.limit - window.used, 0), min(max(reset, 0), policy.seconds)
-    )
+    # A clock of Redis that is set just then must not tell anybody to wait for hours.
+    return State(window.taken, policy.limit - window.used, min(max(reset, 0), policy.seconds))
 
 
 def _refuse(call: Call, bucket: Bucket, state: State) -> Answer:

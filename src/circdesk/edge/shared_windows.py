@@ -52,32 +52,32 @@ class WindowStorage(Storage, MovingWindowSupport):
         """Whether this process knows, without asking, that the subject has no place left."""
         return self._full_until.get(key, 0) > time.monotonic()
 
-    def take(self, key: str, limit: int, expiry: int) -> Window:
-        """Count a request, if there is still a place for it."""
+    def take(self, key: str, limit: int, seconds: int) -> Window:
+        """Count a request of the subject, if there is still a place for it."""
         left = self._full_until.get(key, 0) - time.monotonic()
         if left > 0:
             # So a flood costs Redis nothing.
             return Window(taken=False, used=limit, reset=left)
-        window = self._ask("take", key, limit, expiry)
+        window = self._ask("take", key, limit, seconds)
         if not window.taken:
             self._remember_full(key, window.reset)
         return window
 
-    def look(self, key: str, limit: int, expiry: int) -> Window:
+    def look(self, key: str, limit: int, seconds: int) -> Window:
         """How the subject stands, without counting anything."""
-        return self._ask("look", key, limit, expiry)
+        return self._ask("look", key, limit, seconds)
 
-    def give_back(self, key: str, limit: int, expiry: int) -> Window:
+    def give_back(self, key: str, limit: int, seconds: int) -> Window:
         """Free a place that was taken, as far as that is free."""
-        return self._ask("give_back", key, limit, expiry)
+        return self._ask("give_back", key, limit, seconds)
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count a request, as `take` does; `limits` names it so."""
+        """As `take`; the strategies of `limits` name it so."""
         del amount
         return self.take(key, limit, expiry).taken
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the window began, and its entries; `limits` asks so."""
+        """As `look`: when the window began, and its entries."""
         window = self.look(key, limit, expiry)
         return time.time() + window.reset - expiry, window.used
 
