@@ -23,9 +23,15 @@ from circdesk.contract.requests import InternalError
 from circdesk.contract.streams import LimitedReader, Upload
 from circdesk.db.pagination import Page
 from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.db.versions import AlreadyKnown
 from circdesk.edge.idempotency import Idempotency, Settled
 from circdesk.edge.lists import list_answer
-from circdesk.edge.preconditions import expect_condition, preconditions, with_validators
+from circdesk.edge.preconditions import (
+    expect_condition,
+    known_answer,
+    preconditions,
+    with_validators,
+)
 from circdesk.spans import span
 from circdesk.visits import Visit, visiting
 
@@ -95,11 +101,13 @@ def _run(
 ) -> Answer:
     """What the handler answers, checked; also a problem that is stored with what it has done."""
     call: Call = environ[CALL]
-    expect_condition(session, call)
+    expect_condition(session, operation, call)
     try:
         with span(operation.operation_id):
             returned = handler(**arguments)
         answer = _answer(operation, returned, environ)
+    except AlreadyKnown as known:
+        answer = known_answer(operation, known.shown)
     except Problem as problem:
         if not problem.commits:
             raise
