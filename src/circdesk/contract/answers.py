@@ -46,8 +46,8 @@ class Answer:
         return Answer(self.status, self.media_type, self.body, {**self.headers, **headers})
 
     def has_header(self, name: str) -> bool:
-        """Whether it has a header with this name, which is written in lower case here."""
-        return any(each.lower() == name for each in self.headers)
+        """Whether it has this header, in the spelling of handlers or in lower case."""
+        return name in self.headers or name.lower() in self.headers
 
 
 def header_fields(answer: Answer) -> list[tuple[str, str]]:

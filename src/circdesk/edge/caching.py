@@ -191,8 +191,11 @@ def _whole(view: View, environ: Environ) -> Answer:
 
 
 def _found(kept: Kept, call: Call) -> Answer:
-    answer = _not_modified(kept, call) or Answer(200, kept.media_type, kept.body, kept.headers)
-    return answer.with_headers({"Age": str(kept.age)})
+    age = {"Age": str(kept.age)}
+    not_modified = _not_modified(kept, call)
+    if not_modified is not None:
+        return not_modified.with_headers(age)
+    return Answer(200, kept.media_type, kept.body, {**kept.headers, **age})
 
 
 def _not_modified(kept: Kept, call: Call) -> Answer | None:
@@ -210,7 +213,7 @@ def _described(
     if answer.status not in (200, 304):
         return answer
     headers = {"Vary": _CREDENTIALS} if operation.security else {}
-    if not answer.has_header("cache-control"):
+    if not answer.has_header("Cache-Control"):
         headers["Cache-Control"] = _cache_control(operation, lifetime, visit)
     return answer.with_headers(headers)
 

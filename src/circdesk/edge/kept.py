@@ -47,7 +47,7 @@ class Kept:
 
 def kept_from(answer: Answer, generations: str) -> Kept | None:
     """What can be kept of an answer; None where it is no whole 200, or is for one caller alone."""
-    if answer.status != 200 or answer.media_type is None or answer.has_header("set-cookie"):
+    if answer.status != 200 or answer.media_type is None or answer.has_header("Set-Cookie"):
         return None
     if not isinstance(answer.body, bytes):
         return None

@@ -101,7 +101,7 @@ def with_validators(session: Session, operation: Operation, call: Call, answer: 
     """The answer to a read with its ETag and its Last-Modified, or the 304 that will do instead."""
     if "if_none_match" not in operation.edge or answer.status != operation.success:
         return answer
-    if answer.has_header("etag"):
+    if answer.has_header("ETag"):
         # It was made before, and so was its tag.
         return answer
     shown = shown_version(session)
