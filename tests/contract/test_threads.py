@@ -1,5 +1,7 @@
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -16,17 +18,14 @@ def threads() -> Iterator[Threads]:
     threads.close()
 
 
-def test_there_are_as_many_threads_as_there_was_work_at_once(threads: Threads) -> None:
-    names, ended = set[str](), threading.Semaphore(0)
-
-    def work() -> None:
-        names.add(threading.current_thread().name)
-        ended.release()
-
-    for _ in range(3):
-        threads.run(work, at_once=1)
-        assert ended.acquire(timeout=SECONDS)
-    assert names == {"test_0"}
+def test_who_is_idle_gets_the_next_piece(threads: Threads) -> None:
+    names = list[str]()
+    for number in range(3):
+        threads.run(lambda: names.append(threading.current_thread().name))
+        deadline = time.monotonic() + SECONDS
+        while not (len(names) > number and threads._idle) and time.monotonic() < deadline:
+            time.sleep(0.001)
+    assert names == ["test_0"] * 3
 
 
 def test_there_are_no_more_than_there_may_be(threads: Threads) -> None:
@@ -37,10 +36,10 @@ def test_there_are_no_more_than_there_may_be(threads: Threads) -> None:
         together.wait(SECONDS)
         assert go.wait(SECONDS)
 
-    for at_once in (1, 2):
-        threads.run(work, at_once=at_once)
+    for _ in range(2):
+        threads.run(work)
     together.wait(SECONDS)
-    threads.run(lambda: ran.append("third"), at_once=3)
+    threads.run(lambda: ran.append("third"))
     assert {*ran} == {"test_0", "test_1"}
     go.set()
     threads.close()
@@ -50,7 +49,7 @@ def test_there_are_no_more_than_there_may_be(threads: Threads) -> None:
 def test_closing_waits_for_the_end_of_all_work(threads: Threads) -> None:
     before, ran = threading.active_count(), list[int]()
     for number in range(100):
-        threads.run(lambda number=number: ran.append(number), at_once=2)  # type: ignore[misc]
+        threads.run(partial(ran.append, number))
     threads.close()
     assert sorted(ran) == [*range(100)]
     assert threading.active_count() == before

@@ -75,7 +75,7 @@ async def without_threads(
 @pytest.fixture
 def path(library: Library, monkeypatch: pytest.MonkeyPatch) -> str:
     """What is kept for as long as a slow machine takes."""
-    long = LIFETIMES | {"get_book": Lifetime(600, ("books", "copies"), one="book_id")}
+    long = {**LIFETIMES, "get_book": Lifetime(600, ("books", "copies"), one="book_id")}
     monkeypatch.setattr(caching, "LIFETIMES", long)
     monkeypatch.setattr("circdesk.edge.kept.MEMORY_SECONDS", 600)
     book: UUID = library.book()

@@ -98,7 +98,7 @@ class _Context(RequestContext):
         self._app_context.push()
         self._token = _cv_request.set(self)
 
-    def pop(self, exc: BaseException | None = None) -> None:  # type: ignore[override]
+    def pop(self, exc: BaseException | None = None) -> None:
         try:
             self.app.do_teardown_request(exc)
         finally:

@@ -71,7 +71,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         crossing = _Crossing(scope, receive, send, self._timeout, loop)
         self._crossings.add(crossing)
-        self._threads.run(partial(crossing.run, self._wsgi_app), len(self._crossings))
+        self._threads.run(partial(crossing.run, self._wsgi_app))
         too_late = loop.call_later(self._patience, crossing.turn_away)
         try:
             await crossing.ended

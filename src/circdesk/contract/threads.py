@@ -8,7 +8,7 @@ Work = Callable[[], object]
 
 
 class Threads:
-    """So many threads at most, each begun when there is work for one more.
+    """So many threads at most, each begun when there is work and none is idle.
 
     Who gives them work hears of its end from the work itself. What `concurrent.futures` adds, locks
     and conditions by which any thread can wait for any piece, takes as long as all the rest.
@@ -22,16 +22,15 @@ class Threads:
         self._most, self._name = most, name
         self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._threads: list[Thread] = []
+        # An entry for each thread that waits for work; lists are changed by one thread at a time.
+        self._idle: list[None] = []
 
-    def run(self, work: Work, at_once: int) -> None:
-        """Run the work, which must not raise; always called by the same thread.
-
-        Args:
-            work: What is run.
-            at_once: How many pieces of work run or wait now, with this one.
-        """
+    def run(self, work: Work) -> None:
+        """Run the work, which must not raise; always called by the same thread."""
         self._work.put(work)
-        if len(self._threads) < min(at_once, self._most):
+        if self._idle:
+            self._idle.pop()
+        elif len(self._threads) < self._most:
             name = f"{self._name}_{len(self._threads)}"
             # Whoever leaves without closing them is not held up by what still runs.
             self._threads.append(Thread(target=self._run, name=name, daemon=True))
@@ -45,7 +44,12 @@ class Threads:
             thread.join()
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
+        while True:
+            if self._work.empty():
+                self._idle.append(None)
+            work = self._work.get()
+            if work is None:
+                return
             work()
             # Nothing of it stays alive until the next piece comes.
             del work
