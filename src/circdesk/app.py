@@ -23,12 +23,13 @@ from circdesk.db.positions import make_positions
 from circdesk.db.replica import Replica
 from circdesk.db.touches import generations_of
 from circdesk.db.unit_of_work import Sessions, make_sessions
+from circdesk.edge.at_once import AtOnce
 from circdesk.edge.beside import Beside
 from circdesk.edge.caching import Caching
 from circdesk.edge.extensions import bind_limiter, cache, make_limiter
 from circdesk.edge.guarded_door import GuardedDoor
 from circdesk.edge.idempotency import Idempotency
-from circdesk.edge.kept import KeptAnswers, bind_cache
+from circdesk.edge.kept import KeptAnswers
 from circdesk.edge.limits import RateLimits
 from circdesk.edge.metrics import forget_pool, watch_pool
 from circdesk.edge.metrics_page import MetricsPage
@@ -71,7 +72,9 @@ def create_app(settings: Settings) -> ContractApp:
     buckets = Buckets(read_policies(settings), settings.secret_key.get_secret_value())
     limits = RateLimits(limiter, buckets)
     parts.at_end.callback(limits.close)
-    caching = _make_caching(parts)
+    generations = generations_of(parts.engine)
+    kept = KeptAnswers(cache, generations, shared=settings.redis_url is not None)
+    caching = Caching(kept, generations, contract)
     app = ContractApp(
         contract,
         # An answer that is kept needs neither a unit of work nor what goes on in it.
@@ -81,8 +84,10 @@ def create_app(settings: Settings) -> ContractApp:
         middlewares=[
             *before_the_door(settings),
             _make_door(parts, GuardedDoor(limits, buckets, parts.authenticator, refuse), pages),
+            *([] if settings.redis_url else [partial(AtOnce, caching=caching, limits=limits)]),
             partial(Beside, contract=contract, probes=parts.probes),
         ],
+        around=limits.around,
         at_end=parts.at_end.close,
         threads=settings.threads,
         most=settings.max_concurrency,
@@ -91,9 +96,8 @@ def create_app(settings: Settings) -> ContractApp:
         patience=2 * settings.database_timeout_seconds,
     )
     add_error_handlers(app.app)
-    bind_cache(cache, app.app, settings)
+    kept.bind(app.app, settings)
     bind_limiter(limiter, app.app)
-    limits.bind(app.app)
     _bind_services(parts, app, caching, limits)
     app.assemble()
     return app
@@ -117,12 +121,6 @@ def _make_parts(settings: Settings) -> _Parts:
     return _Parts(
         settings, contract, at_end, engine, sessions, access_tokens, authenticator, probes
     )
-
-
-def _make_caching(parts: _Parts) -> Caching:
-    generations = generations_of(parts.engine)
-    kept = KeptAnswers(cache, generations, shared=parts.settings.redis_url is not None)
-    return Caching(kept, generations, parts.contract)
 
 
 def _make_views(parts: _Parts) -> MakeView:

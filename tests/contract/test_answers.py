@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from circdesk.contract.answers import (
     Stream,
     make_answer,
     problem_answer,
+    start,
     to_json,
 )
 from circdesk.contract.operations import Operation, compile_operation
@@ -215,3 +217,60 @@ def test_json_has_times_in_utc_with_z() -> None:
         + "ä".encode()
         + b'":null}'
     )
+
+
+class TestByWsgi:
+    """How an answer leaves through WSGI."""
+
+    @staticmethod
+    def send(answer: Answer, method: str = "GET") -> tuple[str, list[tuple[str, str]], Any]:
+        started: list[Any] = []
+        body = start(answer, {"REQUEST_METHOD": method}, lambda *head: started.append(head))
+        ((status, headers),) = started
+        return status.strip(), headers, body
+
+    def test_a_whole_one_has_its_length(self) -> None:
+        assert self.send(Answer(200, "text/plain", b"abc", {"ETag": '"1"'})) == (
+            "200",
+            [("ETag", '"1"'), ("Content-Type", "text/plain"), ("Content-Length", "3")],
+            [b"abc"],
+        )
+
+    @pytest.mark.parametrize("status", [204, 304])
+    def test_one_that_never_has_a_body_has_no_length(self, status: int) -> None:
+        assert self.send(Answer(status, None, b"")) == (str(status), [], [b""])
+
+    def test_a_stream_is_handed_on(self) -> None:
+        chunks = iter([b"a", b"b"])
+        assert self.send(Answer(200, "text/csv", chunks)) == (
+            "200",
+            [("Content-Type", "text/csv")],
+            chunks,
+        )
+
+    def test_head_ends_a_stream_before_it_begins(self) -> None:
+        told: list[str] = []
+
+        class Chunks:
+            def __iter__(self) -> Iterator[bytes]:
+                told.append("begins")
+                yield b"a"
+
+            def close(self) -> None:
+                told.append("ends")
+
+        _, headers, body = self.send(Answer(200, "text/csv", Chunks()), "HEAD")
+        assert (headers, [*body]) == ([("Content-Type", "text/csv")], [])
+        body.close()
+        assert told == ["ends"]
+
+    @pytest.mark.parametrize("value", ["a\nX-Other: b", "a\rb"])
+    def test_no_header_becomes_two(self, value: str) -> None:
+        with pytest.raises(ValueError, match="a line break in a header"):
+            self.send(Answer(200, None, b"", {"X-One": value}))
+
+
+@pytest.mark.parametrize(("name", "has"), [("ETag", True), ("Age", True), ("Vary", False)])
+def test_a_header_is_found_in_both_spellings(name: str, *, has: bool) -> None:
+    answer = Answer(200, None, b"", {"ETag": '"1"', "age": "1"})
+    assert answer.has_header(name) is has

@@ -10,10 +10,11 @@ import flask
 import pytest
 from starlette.types import Message
 
-from circdesk.contract.application import ContractApp
+from circdesk.contract.answers import Answer
+from circdesk.contract.application import ContractApp, View
 from circdesk.contract.contract import load_contract
 from circdesk.contract.door import Door, Limits
-from circdesk.contract.environ import CALL
+from circdesk.contract.environ import CALL, Environ
 from circdesk.contract.forms import Reply, WebPage
 from circdesk.contract.handlers import Handler
 from circdesk.contract.operations import Operation
@@ -59,10 +60,14 @@ async def anybody(*_args: Any) -> None: ...
 async def refuse(*_args: Any) -> None: ...
 
 
-def make_view(operation: Operation, handler: Handler) -> Callable[[], flask.Response]:
-    def view() -> flask.Response:
-        assert flask.request.environ[CALL].operation is operation
-        return flask.Response(handler(**flask.request.environ[CALL].arguments))
+def make_view(operation: Operation, handler: Handler) -> View:
+    def view(environ: Environ) -> Answer:
+        call = environ[CALL]
+        assert call.operation is operation
+        # Whoever asks Flask is told the same.
+        assert flask.request.environ[CALL] is call
+        assert (flask.request.endpoint or "").endswith(f".{operation.operation_id}")
+        return Answer(200, "text/plain", handler(**call.arguments).encode())
 
     return view
 
@@ -91,7 +96,10 @@ def app(
     app = ContractApp(
         contract,
         make_view=make_view,
-        pages={PAGE: lambda: flask.Response(f"page {flask.request.environ[CALL].target.name}")},
+        pages={
+            PAGE: lambda environ: Answer(200, None, b"page " + environ[CALL].target.name.encode())
+        },
+        around=lambda view: view,
         middlewares=[door],
         at_end=lambda: ended.append("end"),
         threads=1,

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import flask
 import httpx
 import pytest
 from sqlalchemy import Engine, func, select
@@ -13,6 +12,7 @@ from circdesk import clock
 from circdesk.auth.models import SignInFailure
 from circdesk.auth.problems import CredentialsInvalid, challenge
 from circdesk.auth.sessions import CLEAR_COOKIE, COOKIE
+from circdesk.contract.answers import Answer
 from circdesk.contract.door import Call
 from circdesk.contract.environ import CALL
 from circdesk.contract.forms import FormRequest, Reply, WebPage
@@ -106,12 +106,11 @@ class TestProblems:
 class TestPages:
     VISIT = Visit(caller=None, request_id="r", address="192.0.2.1")
 
-    def ask(self, sessions: Sessions, view: Callable[[FormRequest], Reply]) -> flask.Response:
+    def ask(self, sessions: Sessions, view: Callable[[FormRequest], Reply]) -> Answer:
         page = WebPage("page", "POST", "/page", view)
         form = FormRequest("POST", "", {}, b"a=b")
         call = Call(page, {"body": form}, self.VISIT)
-        with flask.Flask("test").test_request_context(environ_overrides={CALL: call}):
-            return make_page_view(sessions, page)()
+        return make_page_view(sessions, page)({CALL: call})
 
     def test_what_it_stored_stays_whatever_it_answers(
         self, sessions: Sessions, engine: Engine
@@ -121,9 +120,9 @@ class TestPages:
             count_failure(current_session())
             return Reply(400, {"Content-Type": "text/html; charset=utf-8"}, b"<p>No.</p>")
 
-        response = self.ask(sessions, refuse)
-        assert (response.status_code, response.data) == (400, b"<p>No.</p>")
-        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        answer = self.ask(sessions, refuse)
+        assert (answer.status, answer.body) == (400, b"<p>No.</p>")
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert failures(engine) == 1
 
     def test_what_it_broke_over_is_not_stored(self, sessions: Sessions, engine: Engine) -> None:
@@ -136,8 +135,8 @@ class TestPages:
         assert failures(engine) == 0
 
     def test_a_redirect_goes_where_it_says(self, sessions: Sessions) -> None:
-        response = self.ask(sessions, lambda _form: Reply(303, {"Location": "/there?a=b"}))
-        assert response.headers["Location"] == "/there?a=b"
+        answer = self.ask(sessions, lambda _form: Reply(303, {"Location": "/there?a=b"}))
+        assert answer.headers["Location"] == "/there?a=b"
 
 
 class TestStaleSessions:

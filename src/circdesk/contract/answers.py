@@ -5,12 +5,14 @@ is exactly what leaves. Headers that the edge adds to every answer are no concer
 module; house rules see to it that the contract declares them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from werkzeug.wsgi import ClosingIterator
 
+from circdesk.contract.environ import Environ
 from circdesk.contract.operations import Operation
 from circdesk.contract.parameters import Faults
 from circdesk.contract.problems import PROBLEM_JSON, Problem, fault
@@ -38,6 +40,42 @@ class Answer:
     media_type: str | None
     body: bytes | Iterable[bytes]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Answer":
+        """The same answer with these headers, too."""
+        return Answer(self.status, self.media_type, self.body, {**self.headers, **headers})
+
+    def has_header(self, name: str) -> bool:
+        """Whether it has this header, in the spelling of handlers or in lower case."""
+        return name in self.headers or name.lower() in self.headers
+
+
+def header_fields(answer: Answer) -> list[tuple[str, str]]:
+    """All headers of an answer, those of its body included.
+
+    Raises:
+        ValueError: One has a line break, with which it would be several.
+    """
+    fields = [*answer.headers.items()]
+    values = "".join(answer.headers.values())
+    if "\n" in values or "\r" in values:
+        raise ValueError("a line break in a header")
+    if answer.media_type is not None:
+        fields.append(("Content-Type", answer.media_type))
+    # What has no body by its status has no length (RFC 9110, 8.6).
+    if isinstance(answer.body, bytes) and answer.status not in (204, 304):
+        fields.append(("Content-Length", str(len(answer.body))))
+    return fields
+
+
+def start(answer: Answer, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer by WSGI (PEP 3333)."""
+    start_response(f"{answer.status} ", header_fields(answer))
+    if isinstance(answer.body, bytes):
+        return [answer.body]
+    if environ["REQUEST_METHOD"] == "HEAD":
+        return ClosingIterator((), getattr(answer.body, "close", None))
+    return answer.body
 
 
 def make_answer(operation: Operation, returned: Any, request_headers: Mapping[str, str]) -> Answer:

@@ -6,6 +6,7 @@ together; the door and the one-hop bridge stand where its middlewares and `a2wsg
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any
 
 import connexion
@@ -15,45 +16,94 @@ from connexion.middleware.lifespan import LifespanMiddleware
 from connexion.middleware.main import API
 from connexion.operations import AbstractOperation
 from connexion.spec import OpenAPISpecification, Specification
-from flask import Request
+from flask.ctx import RequestContext
+from flask.globals import _cv_request
 from starlette.types import ASGIApp
-from werkzeug.routing import MapAdapter, Rule
+from werkzeug.routing import Rule
 
+from circdesk.contract.answers import Answer, start
 from circdesk.contract.bridge import Bridge
 from circdesk.contract.contract import Contract
 from circdesk.contract.documents import METHODS, resolve
 from circdesk.contract.door import Call
-from circdesk.contract.environ import CALL
+from circdesk.contract.environ import CALL, Environ
 from circdesk.contract.forms import WebPage
 from circdesk.contract.handlers import Handler, HandlerResolver
 from circdesk.contract.operations import Operation
 
 JSON = dict[str, Any]
-View = Callable[[], flask.Response]
+View = Callable[[Environ], Answer]
 MakeView = Callable[[Operation, Handler], View]
 
 
 class RoutedFlask(flask.Flask):
-    """Flask that takes the door's verdict for its own: no second router reads the path."""
+    """Flask that takes the door's verdict for its own, and answers with an `Answer`.
+
+    No second router reads the path, and no response is made only to be taken apart again.
+    `current_app`, `g`, `request`, error handlers and teardown functions are Flask's; what stands
+    around every request is `around`, in place of hooks that are called with responses.
+    """
 
     rules_by_name: dict[str, Rule]
 
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """An adapter whose match is the operation or the page that the door has found."""
-        if request is None:
-            return None
-        call: Call = request.environ[CALL]
+    def __init__(self, name: str, around: Callable[[View], View]) -> None:
+        super().__init__(name, static_folder=None)
+        self._answer = around(self._run_view)
+
+    def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request that the door has let through."""
+        with _Context(self, environ):
+            answer = self._answer(environ)
+        return start(answer, environ, start_response)
+
+    def find_rule(self, environ: Environ) -> Rule:
+        """The rule of the operation or the page that the door has found."""
+        call: Call = environ[CALL]
         target = call.target
-        name = target.name if isinstance(target, WebPage) else target.operation_id
-        return _Verdict(self.rules_by_name[name])
+        return self.rules_by_name[
+            target.name if isinstance(target, WebPage) else target.operation_id
+        ]
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        """Call the teardown functions of the application; blueprints have none of their own."""
+        for function in reversed(self.teardown_request_funcs.get(None, ())):
+            function(exc)
+
+    def _run_view(self, environ: Environ) -> Answer:
+        try:
+            answer: Answer = self.view_functions[self.find_rule(environ).endpoint](environ)  # type: ignore[assignment]  # They are what `make_view` made.
+        except Exception as error:  # noqa: BLE001  Flask's own way to the error handlers.
+            answer = self.handle_user_exception(error)  # type: ignore[assignment]
+        return answer
 
 
-class _Verdict(MapAdapter):
-    def __init__(self, rule: Rule) -> None:
-        self._rule = rule
+class _Context(RequestContext):
+    """Flask's context of a request, whose `Request` is made where somebody asks for it.
 
-    def match(self, *_args: Any, **_kwargs: Any) -> Any:
-        return self._rule, {}
+    Nobody has a session of Flask's.
+    """
+
+    def __init__(self, app: RoutedFlask, environ: Environ) -> None:
+        self.app: RoutedFlask = app
+        self._environ = environ
+        self._app_context = app.app_context()
+
+    @cached_property
+    def request(self) -> flask.Request:  # type: ignore[override]  # It is an attribute there.
+        request = self.app.request_class(self._environ)
+        request.url_rule, request.view_args = self.app.find_rule(self._environ), {}
+        return request
+
+    def push(self) -> None:
+        self._app_context.push()
+        self._token = _cv_request.set(self)
+
+    def pop(self, exc: BaseException | None = None) -> None:
+        try:
+            self.app.do_teardown_request(exc)
+        finally:
+            _cv_request.reset(self._token)
+            self._app_context.pop(exc)
 
 
 class _Api(FlaskApi):  # type: ignore[misc]  # Connexion ships no types.
@@ -116,8 +166,9 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
 
     Args:
         contract: The contract that it serves.
-        make_view: Makes the Flask view of an operation from its handler.
-        pages: Pages for people, each with its Flask view.
+        make_view: Makes the view of an operation from its handler.
+        pages: Pages for people, each with its view.
+        around: Puts around all views what every request meets.
         middlewares: ASGI middlewares, outermost first; the door is among them.
         at_end: Called after the last request, when the threads have ended.
         threads: Requests that run at once.
@@ -132,6 +183,7 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
         *,
         make_view: MakeView,
         pages: Mapping[WebPage, View],
+        around: Callable[[View], View],
         middlewares: Iterable[Callable[[ASGIApp], ASGIApp]],
         at_end: Callable[[], None],
         threads: int,
@@ -145,13 +197,13 @@ class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships 
             lifespan=self._lifespan,
             resolver=HandlerResolver(),
         )
-        self.app = RoutedFlask("circdesk", static_folder=None)
+        self.app = RoutedFlask("circdesk", around)
         self._bridge = Bridge(
             self.app.wsgi_app, threads=threads, most=most, timeout=timeout, patience=patience
         )
         self._at_end = at_end
         for page, view in pages.items():
-            self.app.add_url_rule(page.path, page.name, view, methods=[page.method])
+            self.app.add_url_rule(page.path, page.name, view, methods=[page.method])  # type: ignore[arg-type]  # Its views are called with the environment.
         self._middleware_app = _FlaskSide(self.app, self._bridge, contract, make_view)
         self.middleware.app = self._middleware_app
         # Connexion's `add_api` would make a specification of its own, and check it once more.

@@ -5,10 +5,13 @@ loop piece by piece, each crossing with a deadline, so that a stalled peer frees
 """
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from itertools import chain
+from threading import Lock
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -16,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from circdesk.contract.environ import make_environ
 from circdesk.contract.requests import Overloaded, RequestTimeout
 from circdesk.contract.streams import BodyStream
+from circdesk.contract.threads import Threads
 
 # Under this key the scope carries a body that was read whole; without it the body streams.
 BODY = "circdesk.body"
@@ -49,7 +53,7 @@ class Bridge:
         self._wsgi_app = wsgi_app
         self._timeout = timeout
         self._patience = patience
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="circdesk")
+        self._threads = Threads(threads, "circdesk")
         self._crossings: set[_Crossing] = set()
         self._most = most
 
@@ -67,13 +71,12 @@ class Bridge:
         loop = asyncio.get_running_loop()
         crossing = _Crossing(scope, receive, send, self._timeout, loop)
         self._crossings.add(crossing)
-        run = contextvars.copy_context().run
-        work = self._pool.submit(run, crossing.run, self._wsgi_app)
-        # What runs already cannot be cancelled, and has deadlines of its own.
-        too_late = loop.call_later(self._patience, work.cancel)
+        self._threads.run(partial(crossing.run, self._wsgi_app))
+        too_late = loop.call_later(self._patience, crossing.turn_away)
         try:
-            await _end(work)
+            await crossing.ended
         except asyncio.CancelledError:
+            crossing.turn_away()
             crossing.abandon()
             raise
         finally:
@@ -85,18 +88,7 @@ class Bridge:
         """Let running requests end, but for those that wait for their peer; free the threads."""
         for crossing in self._crossings:
             crossing.abandon()
-        self._pool.shutdown()
-
-
-async def _end(work: "Future[None]") -> None:
-    """Wait for the end of the work. Raises Overloaded where its turn did not come in time."""
-    try:
-        await asyncio.wrap_future(work)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise _overloaded() from None
+        self._threads.close()
 
 
 def _overloaded() -> Overloaded:
@@ -104,7 +96,11 @@ def _overloaded() -> Overloaded:
 
 
 class _Crossing:
-    """One request's way to the thread and back."""
+    """One request's way to the thread and back.
+
+    Attributes:
+        ended: Done, on the event loop, when the thread is through with it; or why it never was.
+    """
 
     def __init__(
         self,
@@ -120,6 +116,11 @@ class _Crossing:
         if body is None:
             body = BodyStream(lambda: self._wait(receive(), RequestTimeout))
         self._environ = make_environ(scope, body)
+        self._context = contextvars.copy_context()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        # Held by whoever was first: the thread that runs it, or who has given it up.
+        self._turn = Lock()
+        self._error: BaseException | None = None
         self._start: Message = {}
         self._chunks: list[bytes] = []
         self._streams = False
@@ -127,7 +128,27 @@ class _Crossing:
         self._abandoned = False
 
     def run(self, wsgi_app: Callable[..., Iterable[bytes]]) -> None:
-        """In the worker thread: run the application, and send what it makes piece by piece."""
+        """In the worker thread: run the application, unless it is too late for that."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._context.run(self._answer, wsgi_app)
+        except BaseException as error:  # noqa: BLE001  Whoever waits for it raises it.
+            self._error = error
+        # A loop that is closed has nobody who waits.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._end)
+
+    def turn_away(self) -> None:
+        """On the event loop: refuse the request, unless it runs: then it has its own deadlines."""
+        if self._turn.acquire(blocking=False) and not self.ended.done():
+            self.ended.set_exception(_overloaded())
+
+    def _end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def _answer(self, wsgi_app: Callable[..., Iterable[bytes]]) -> None:
         chunks = wsgi_app(self._environ, self._start_response)
         try:
             pieces = iter(chunks)
@@ -144,7 +165,12 @@ class _Crossing:
                 chunks.close()
 
     async def finish(self) -> None:
-        """On the event loop: send a buffered answer, or the end of a streamed one."""
+        """On the event loop: send a buffered answer, or the end of a streamed one.
+
+        What broke in the thread is raised.
+        """
+        if self._error is not None:
+            raise self._error
         if not self._streams:
             await self._send(self._start)
         await self._send({"type": "http.response.body", "body": b"".join(self._chunks)})

@@ -10,15 +10,16 @@ which hear of no change.
 import hashlib
 from dataclasses import replace
 
-import flask
 import orjson
+from starlette.types import Scope
 
+from circdesk.contract.answers import Answer
 from circdesk.contract.application import MakeView, View
 from circdesk.contract.contract import Contract
 from circdesk.contract.documents import ContractError
 from circdesk.contract.door import Call
 from circdesk.contract.entity_tags import lists_entity_tag
-from circdesk.contract.environ import CALL
+from circdesk.contract.environ import CALL, Environ, request_uri
 from circdesk.contract.handlers import Handler
 from circdesk.contract.operations import Operation
 from circdesk.db.generations import Generations
@@ -27,6 +28,7 @@ from circdesk.edge.kept import Kept, KeptAnswers, kept_from
 from circdesk.edge.lifetimes import LIFETIMES, Lifetime
 from circdesk.edge.metrics import count_cache
 from circdesk.edge.reads import KEEPING
+from circdesk.visits import Visit
 
 # Who asks for what another is making right now waits so long for it, and then makes it, too.
 _PATIENCE_SECONDS = 2.0
@@ -37,7 +39,7 @@ _NO_STORE = "no-store"
 # The argument for the edge in which a caller names what it has.
 _CONDITION = "if_none_match"
 # Where credentials are taken, they are part of what the answer depends on.
-_CREDENTIALS = ("Authorization", "X-API-Key", "Cookie")
+_CREDENTIALS = "Authorization, X-API-Key, Cookie"
 
 
 class Caching:
@@ -47,7 +49,6 @@ class Caching:
         kept: The answers that are kept here.
         generations: Those of the database.
         contract: What `LIFETIMES` is held against.
-
 
     Raises:
         ContractError: `LIFETIMES` names what is no operation, or one that not everybody may call.
@@ -69,24 +70,57 @@ class Caching:
             lifetime = LIFETIMES.get(operation.operation_id)
             if operation.method != "GET":
                 return view
-            if lifetime is not None and lifetime.resources:
-                return lambda: self._ask(operation, lifetime, view)
-            return lambda: _described(operation, lifetime, view())
+
+            def described(environ: Environ) -> Answer:
+                if lifetime is not None and lifetime.resources:
+                    answer = self._ask(operation, lifetime, view, environ)
+                else:
+                    answer = view(environ)
+                return _described(operation, lifetime, environ[CALL].visit, answer)
+
+            return described
 
         return make
 
-    def _ask(self, operation: Operation, lifetime: Lifetime, view: View) -> flask.Response:
-        call: Call = flask.request.environ[CALL]
-        generations = self._generations.read(lifetime.depends_on(call.arguments))
-        if generations is None or _is_for_the_view(call) or self._wants_its_own(call):
+    def find(self, call: Call, scope: Scope) -> Answer | None:
+        """The answer that is kept for a request, if there is one.
+
+        Nothing is counted where there is none: whoever runs the view asks again.
+        """
+        operation = call.operation
+        lifetime = LIFETIMES.get(operation.operation_id) if operation else None
+        if operation is None or lifetime is None or not lifetime.resources:
+            return None
+        generations = self._read_generations(lifetime, call)
+        if generations is None:
+            return None
+        key = self._key(operation, request_uri(scope))
+        kept = self._kept.find(key, generations, lifetime.seconds)
+        if kept is None:
+            return None
+        count_cache("hit")
+        return _described(operation, lifetime, call.visit, _found(kept, call))
+
+    def _ask(
+        self, operation: Operation, lifetime: Lifetime, view: View, environ: Environ
+    ) -> Answer:
+        call: Call = environ[CALL]
+        generations = self._read_generations(lifetime, call)
+        if generations is None:
             count_cache("passed_by")
-            return _described(operation, lifetime, view())
-        key = self._key(operation)
+            return view(environ)
+        key = self._key(operation, environ["REQUEST_URI"])
         kept = self._kept.find(key, generations, lifetime.seconds)
         if kept is not None:
             count_cache("hit")
-            return _described(operation, lifetime, _found(kept))
-        return _described(operation, lifetime, self._make(operation, key, generations, view))
+            return _found(kept, call)
+        return self._make(lifetime, key, generations, view, environ)
+
+    def _read_generations(self, lifetime: Lifetime, call: Call) -> str | None:
+        """Those of what the answer depends on; None where it is for the view in any case."""
+        if _is_for_the_view(call) or self._wants_its_own(call):
+            return None
+        return self._generations.read(lifetime.depends_on(call.arguments))
 
     def _wants_its_own(self, call: Call) -> bool:
         """Whether it comes from somebody who may just have changed what it asks for.
@@ -96,32 +130,33 @@ class Caching:
         """
         return call.visit.caller is not None and not self._kept.shared
 
-    def _make(self, operation: Operation, key: str, generations: str, view: View) -> flask.Response:
+    def _make(
+        self, lifetime: Lifetime, key: str, generations: str, view: View, environ: Environ
+    ) -> Answer:
         """The answer that is not kept yet, made here or by whoever is making it already."""
+        call: Call = environ[CALL]
         with self._flights.lead((key, generations)) as (flight, leads):
-            seconds = LIFETIMES[operation.operation_id].seconds
             # Whoever was making it may have ended since we asked.
             kept = (
-                self._kept.find(key, generations, seconds)
+                self._kept.find(key, generations, lifetime.seconds)
                 if leads
                 else flight.wait(_PATIENCE_SECONDS)
             )
             count_cache("miss" if kept is None else "hit")
             if kept is not None:
                 flight.result = kept
-                return _found(kept)
-            response = _whole(view)
-            made = kept_from(response, generations)
+                return _found(kept, call)
+            answer = _whole(view, environ)
+            made = kept_from(answer, generations)
             if made is None:
-                return response
+                return answer
             if leads:
                 flight.result = made
-            self._kept.keep(key, made, seconds)
-        return _not_modified(made) or response
+            self._kept.keep(key, made, lifetime.seconds)
+        return _not_modified(made, call) or answer
 
-    def _key(self, operation: Operation) -> str:
+    def _key(self, operation: Operation, address: str) -> str:
         # The address as it was sent: the links of a list repeat it, byte by byte.
-        address = flask.request.environ["REQUEST_URI"]
         text = f"{self._release} {operation.operation_id} {address}"
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -142,52 +177,49 @@ def _is_for_the_view(call: Call) -> bool:
     return since or call.visit.stale_session
 
 
-def _whole(view: View) -> flask.Response:
+def _whole(view: View, environ: Environ) -> Answer:
     """The whole answer, which can be kept, also for a caller who has it already."""
-    environ = flask.request.environ
     environ[KEEPING] = True
     call: Call = environ[CALL]
     if call.edge.get(_CONDITION) is None:
-        return view()
+        return view(environ)
     environ[CALL] = replace(call, edge={**call.edge, _CONDITION: None})
     try:
-        return view()
+        return view(environ)
     finally:
         environ[CALL] = call
 
 
-def _found(kept: Kept) -> flask.Response:
-    response = _not_modified(kept)
-    if response is None:
-        response = flask.Response(kept.body, 200, dict(kept.headers))
-        response.headers["Content-Type"] = kept.media_type
-    response.headers["Age"] = str(kept.age)
-    return response
+def _found(kept: Kept, call: Call) -> Answer:
+    age = {"Age": str(kept.age)}
+    not_modified = _not_modified(kept, call)
+    if not_modified is not None:
+        return not_modified.with_headers(age)
+    return Answer(200, kept.media_type, kept.body, {**kept.headers, **age})
 
 
-def _not_modified(kept: Kept) -> flask.Response | None:
+def _not_modified(kept: Kept, call: Call) -> Answer | None:
     """A 304, where the caller has this very answer."""
-    entity_tag = kept.headers.get("ETag")
-    listed = flask.request.environ[CALL].edge.get(_CONDITION)
+    entity_tag, listed = kept.headers.get("ETag"), call.edge.get(_CONDITION)
     if entity_tag is None or listed is None or not lists_entity_tag(listed, entity_tag):
         return None
-    response = flask.Response(b"", 304, {"ETag": entity_tag})
-    del response.headers["Content-Type"]
-    return response
+    return Answer(304, None, b"", {"ETag": entity_tag})
 
 
 def _described(
-    operation: Operation, lifetime: Lifetime | None, response: flask.Response
-) -> flask.Response:
+    operation: Operation, lifetime: Lifetime | None, visit: Visit, answer: Answer
+) -> Answer:
     """The answer, and for how long whom it is good; what it says about it itself stays."""
-    if response.status_code in (200, 304):
-        visit = flask.request.environ[CALL].visit
-        anonymous = visit.caller is None and not visit.stale_session
-        if lifetime is not None and (anonymous or not operation.security):
-            control = f"public, max-age={lifetime.seconds}"
-        else:
-            control = _PRIVATE if operation.security else _NO_STORE
-        response.headers.setdefault("Cache-Control", control)
-        if operation.security:
-            response.vary.update(_CREDENTIALS)
-    return response
+    if answer.status not in (200, 304):
+        return answer
+    headers = {"Vary": _CREDENTIALS} if operation.security else {}
+    if not answer.has_header("Cache-Control"):
+        headers["Cache-Control"] = _cache_control(operation, lifetime, visit)
+    return answer.with_headers(headers)
+
+
+def _cache_control(operation: Operation, lifetime: Lifetime | None, visit: Visit) -> str:
+    anonymous = visit.caller is None and not visit.stale_session
+    if lifetime is not None and (anonymous or not operation.security):
+        return f"public, max-age={lifetime.seconds}"
+    return _PRIVATE if operation.security else _NO_STORE

@@ -7,9 +7,11 @@ from typing import Any
 
 import flask
 import orjson
+from cachelib import BaseCache
 from cachelib.serializers import BaseSerializer
 from flask_caching import Cache
 
+from circdesk.contract.answers import Answer
 from circdesk.db.generations import SECONDS, Generations
 from circdesk.db.outage import REDIS_OPTIONS
 from circdesk.settings import Settings
@@ -43,21 +45,20 @@ class Kept:
         return int(time() - self.made)
 
 
-def kept_from(response: flask.Response, generations: str) -> Kept | None:
+def kept_from(answer: Answer, generations: str) -> Kept | None:
     """What can be kept of an answer; None where it is no whole 200, or is for one caller alone."""
-    if response.status_code != 200 or response.is_streamed or "Set-Cookie" in response.headers:
+    if answer.status != 200 or answer.media_type is None or answer.has_header("Set-Cookie"):
         return None
-    headers = dict(response.headers)
-    headers.pop("Content-Length", None)
-    media_type = headers.pop("Content-Type")
-    return Kept(time(), generations, media_type, headers, response.get_data())
+    if not isinstance(answer.body, bytes):
+        return None
+    return Kept(time(), generations, answer.media_type, answer.headers, answer.body)
 
 
 class KeptAnswers:
     """The answers that are kept, in Redis or in memory.
 
     Args:
-        cache: The extension, which is bound to the application that serves.
+        cache: The extension.
         generations: Those of the database; where they are out of reach, so are the answers.
         shared: Whether whoever changes the database tells this process, by Redis.
     """
@@ -67,11 +68,18 @@ class KeptAnswers:
         self._outage = generations.outage
         self.shared = shared
         self._most_seconds = SECONDS if shared else MEMORY_SECONDS
+        self._backend: BaseCache
+
+    def bind(self, app: flask.Flask, settings: Settings) -> None:
+        """Bind the extension to an application, to Redis where that is set and else to memory."""
+        self._cache.init_app(app, _configuration(settings))
+        # The extension's own way to it leads through Flask's context, which an event loop has not.
+        self._backend = app.extensions["cache"][self._cache]
 
     def find(self, key: str, generations: str, seconds: int) -> Kept | None:
         """The answer with this key, if it is of these generations and not too old."""
-        text = self._outage.attempt(lambda: self._cache.get(key))
-        kept = None if text is None else _read(text)
+        found = self._outage.attempt(lambda: self._backend.get(key))
+        kept = _read(found) if isinstance(found, bytes) else found
         if kept is None:
             return None
         # A clock that was set back makes answers of the future.
@@ -82,10 +90,14 @@ class KeptAnswers:
         """Keep an answer for so many seconds, if it is not too long."""
         if len(kept.body) > _LONGEST_BODY:
             return
-        head = orjson.dumps((kept.made, kept.generations, kept.media_type, kept.headers))
-        text = head + b"\n" + kept.body
+        value = _write(kept) if self.shared else kept
         timeout = min(seconds, self._most_seconds)
-        self._outage.attempt(lambda: self._cache.set(key, text, timeout=timeout))
+        self._outage.attempt(lambda: self._backend.set(key, value, timeout=timeout))
+
+
+def _write(kept: Kept) -> bytes:
+    head = orjson.dumps((kept.made, kept.generations, kept.media_type, kept.headers))
+    return head + b"\n" + kept.body
 
 
 def _read(text: bytes) -> Kept | None:
@@ -98,26 +110,23 @@ def _read(text: bytes) -> Kept | None:
     return Kept(made, generations, media_type, headers, body)
 
 
-class _Bytes(BaseSerializer):
+class _AsItIs(BaseSerializer):
     """Leaves bytes as they are; what the library would do, unpickle, runs what it reads."""
 
-    def dumps(self, value: bytes, *_: Any) -> bytes:
+    def dumps(self, value: Any, *_: Any) -> Any:
         return value
 
-    def loads(self, bvalue: bytes | None) -> bytes | None:
+    def loads(self, bvalue: Any) -> Any:
         return bvalue
 
 
-def bind_cache(cache: Cache, app: flask.Flask, settings: Settings) -> None:
-    """Bind the extension to an application, to Redis where that is set and else to memory."""
-    config: dict[str, Any] = {"CACHE_SERIALIZER": _Bytes()}
+def _configuration(settings: Settings) -> dict[str, Any]:
+    config: dict[str, Any] = {"CACHE_SERIALIZER": _AsItIs()}
     if settings.redis_url is None:
-        config |= {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": _MOST_ANSWERS}
-    else:
-        config |= {
-            "CACHE_TYPE": "RedisCache",
-            "CACHE_REDIS_URL": settings.redis_url.get_secret_value(),
-            "CACHE_KEY_PREFIX": "circdesk:answer:",
-            "CACHE_OPTIONS": dict(REDIS_OPTIONS),
-        }
-    cache.init_app(app, config)
+        return config | {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": _MOST_ANSWERS}
+    return config | {
+        "CACHE_TYPE": "RedisCache",
+        "CACHE_REDIS_URL": settings.redis_url.get_secret_value(),
+        "CACHE_KEY_PREFIX": "circdesk:answer:",
+        "CACHE_OPTIONS": dict(REDIS_OPTIONS),
+    }

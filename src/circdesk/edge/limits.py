@@ -6,23 +6,25 @@ known by then who calls. So a flood of bad credentials, paths or bodies ends as 
 
 import asyncio
 import math
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, cast
 
-import flask
 from flask_limiter import Limiter
 
 from circdesk.auth.pages.common import error_page
+from circdesk.contract.answers import Answer
+from circdesk.contract.application import View
 from circdesk.contract.door import Call
-from circdesk.contract.environ import CALL
+from circdesk.contract.environ import CALL, Environ
 from circdesk.contract.forms import WebPage
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem, fault
 from circdesk.edge.metrics import count_limited
-from circdesk.edge.policies import FREE, OWN, Bucket, Buckets
+from circdesk.edge.policies import FREE, OWN, Bucket, Buckets, Policy
 from circdesk.edge.shared_windows import WindowStorage
+from circdesk.edge.views import answer_problem
+from circdesk.edge.windows import Window
 from circdesk.visits import Visit
 
 # Threads that ask Redis for what is answered without Flask.
@@ -59,7 +61,7 @@ class RateLimits:
     """
 
     def __init__(self, limiter: Limiter, buckets: Buckets) -> None:
-        # It has a strategy and a storage once it is bound.
+        # It has a storage once it is bound.
         self._limiter = limiter
         self._buckets = buckets
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="limits")
@@ -73,15 +75,38 @@ class RateLimits:
     def _storage(self) -> WindowStorage:
         return cast("WindowStorage", self._limiter.storage)
 
-    def bind(self, app: flask.Flask) -> None:
-        """Count what reaches Flask, and tell what is left in each of its answers."""
-        app.before_request(self._count_request)
-        app.after_request(self._tell)
+    def around(self, view: View) -> View:
+        """A view that counts what reaches Flask, and tells in each answer what is left."""
+
+        def counted(environ: Environ) -> Answer:
+            call: Call = environ[CALL]
+            bucket = self._buckets.find(call.target, call.visit)
+            if bucket is None:
+                return view(environ)
+            is_free = isinstance(call.target, Operation) and call.target.operation_id == FREE
+            state = self.look(bucket) if is_free else self.count(bucket)
+            has_place = is_free or state.has_taken
+            return self._tell(
+                bucket, state, view(environ) if has_place else _refuse(call, bucket, state)
+            )
+
+        return counted
+
+    def count_kept(self, call: Call, answer: Answer) -> Answer | None:
+        """An answer that was found, and what is left; None, and nothing is counted, if nothing is.
+
+        It never waits where windows are in memory.
+        """
+        bucket = self._buckets.find(call.target, call.visit)
+        if bucket is None:
+            return answer
+        state = self.count(bucket)
+        return self._tell(bucket, state, answer) if state.has_taken else None
 
     def count(self, bucket: Bucket) -> State:
         """Count a request, if there is still a place for it; it may wait for Redis."""
-        has_taken = self._limiter.limiter.hit(bucket.policy.item, bucket.subject)
-        return self.look(bucket, has_taken=has_taken)
+        policy = bucket.policy
+        return _state(policy, self._storage.take(bucket.key, policy.limit, policy.seconds))
 
     async def count_aside(self, bucket: Bucket) -> State:
         """Count a request from the event loop, which never waits for Redis."""
@@ -93,13 +118,10 @@ class RateLimits:
         """Whether it is known, without asking, that nothing is left."""
         return self._storage.is_full(bucket.key)
 
-    def look(self, bucket: Bucket, *, has_taken: bool = False) -> State:
+    def look(self, bucket: Bucket) -> State:
         """What is left; it costs nothing."""
-        stats = self._limiter.limiter.get_window_stats(bucket.policy.item, bucket.subject)
-        # Floats differ by less than what is rounded here.
-        reset = math.ceil(round(stats.reset_time - time.time(), 3))
-        # A clock that is set just then must not tell anybody to wait for hours.
-        return State(has_taken, stats.remaining, min(max(reset, 0), bucket.policy.seconds))
+        policy = bucket.policy
+        return _state(policy, self._storage.look(bucket.key, policy.limit, policy.seconds))
 
     def describe(self, visit: Visit) -> Iterator[dict[str, Any]]:
         """Each policy that applies to the caller, and what is left of it."""
@@ -119,34 +141,30 @@ class RateLimits:
             "operations": list(operations),
         }
 
-    def _count_request(self) -> flask.Response | None:
-        call: Call = flask.request.environ[CALL]
-        bucket = flask.g.rate_bucket = self._buckets.find(call.target, call.visit)
-        if bucket is None:
-            return None
-        is_free = isinstance(call.target, Operation) and call.target.operation_id == FREE
-        state = flask.g.rate_state = self.look(bucket) if is_free else self.count(bucket)
-        if is_free or state.has_taken:
-            return None
-        problem = exceeded(bucket, state)
-        if isinstance(call.target, WebPage):
-            page = error_page(problem.status, problem.message, problem.headers)
-            return flask.Response(page.body, page.status, dict(page.headers))
-        raise problem
-
-    def _tell(self, response: flask.Response) -> flask.Response:
-        bucket: Bucket | None = flask.g.get("rate_bucket")
-        if bucket is not None:
-            state: State = flask.g.rate_state
-            if response.status_code == 304:
-                state = self._give_back(bucket)
-            response.headers.update(headers_of(bucket, state))
-        return response
+    def _tell(self, bucket: Bucket, state: State, answer: Answer) -> Answer:
+        if answer.status == 304:
+            state = self._give_back(bucket)
+        return answer.with_headers(headers_of(bucket, state))
 
     def _give_back(self, bucket: Bucket) -> State:
         """What has not changed costs less: most of the time nothing."""
-        self._storage.give_back(bucket.key, bucket.policy.limit, bucket.policy.seconds)
-        return self.look(bucket)
+        policy = bucket.policy
+        return _state(policy, self._storage.give_back(bucket.key, policy.limit, policy.seconds))
+
+
+def _state(policy: Policy, window: Window) -> State:
+    # Floats differ by less than what is rounded here.
+    reset = math.ceil(round(window.reset, 3))
+    # A clock of Redis that is set just then must not tell anybody to wait for hours.
+    return State(window.taken, policy.limit - window.used, min(max(reset, 0), policy.seconds))
+
+
+def _refuse(call: Call, bucket: Bucket, state: State) -> Answer:
+    problem = exceeded(bucket, state)
+    if not isinstance(call.target, WebPage):
+        return answer_problem(problem)
+    page = error_page(problem.status, problem.message, problem.headers)
+    return Answer(page.status, None, page.body, page.headers)
 
 
 def headers_of(bucket: Bucket, state: State) -> dict[str, str]:

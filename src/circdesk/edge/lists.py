@@ -1,7 +1,7 @@
 """Lists as the contract has them: `{items, page, per_page, total, next_cursor, links}`."""
 
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote, urlencode
 
 from circdesk.db.pagination import START, Page
 
@@ -24,10 +24,12 @@ def list_answer(page: Page, url: str) -> tuple[dict[str, Any], int, dict[str, st
 
 def _links(page: Page, url: str) -> dict[str, str]:
     path, _, query = url.partition("?")
-    kept = [(n, v) for n, v in parse_qsl(query, keep_blank_values=True) if n not in _PLACES]
+    # What is kept stays as it was sent.
+    kept = [pair for pair in query.split("&") if pair and _name(pair) not in _PLACES]
 
     def link(**place: object) -> str:
-        return f"{path}?{urlencode([*kept, *place.items()])}" if kept or place else path
+        pairs = [*kept, urlencode(place)] if place else kept
+        return f"{path}?{'&'.join(pairs)}" if pairs else path
 
     links = {"self": url, "first": link(cursor=START) if page.page is None else link()}
     if page.page is not None:
@@ -41,3 +43,8 @@ def _links(page: Page, url: str) -> dict[str, str]:
 
 
 _PLACES = ("page", "cursor")
+
+
+def _name(pair: str) -> str:
+    name = pair.partition("=")[0]
+    return unquote(name) if "%" in name else name

@@ -6,7 +6,6 @@ asked before any of this.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -102,7 +101,7 @@ def with_validators(session: Session, operation: Operation, call: Call, answer: 
     """The answer to a read with its ETag and its Last-Modified, or the 304 that will do instead."""
     if "if_none_match" not in operation.edge or answer.status != operation.success:
         return answer
-    if any(name.lower() == "etag" for name in answer.headers):
+    if answer.has_header("ETag"):
         # It was made before, and so was its tag.
         return answer
     shown = shown_version(session)
@@ -112,7 +111,7 @@ def with_validators(session: Session, operation: Operation, call: Call, answer: 
     updated_at = shown.updated_at if shown else None
     if not_modified(call, validators["ETag"], updated_at):
         return not_modified_answer(validators["ETag"], answer.headers)
-    return replace(answer, headers={**answer.headers, **validators})
+    return answer.with_headers(validators)
 
 
 def not_modified(call: Call, tag: str, updated_at: datetime | None = None) -> bool:

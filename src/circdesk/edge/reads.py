@@ -9,10 +9,9 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import flask
-
+from circdesk.contract.answers import Answer
 from circdesk.contract.door import Call
-from circdesk.contract.environ import CALL
+from circdesk.contract.environ import CALL, Environ
 from circdesk.contract.handlers import Handler
 from circdesk.contract.operations import Operation
 from circdesk.db.errors import DatabaseUnavailable
@@ -55,53 +54,53 @@ class Reads:
         def make(operation: Operation, handler: Handler) -> View:
             view = make_view(operation, handler)
             if _may_read_elsewhere(operation):
-                return lambda: self._read(view)
+                return lambda environ: self._read(view, environ)
             if operation.safe or operation.tag in _APART:
                 return view
-            return lambda: self._write(view)
+            return lambda environ: self._write(view, environ)
 
         return make
 
-    def _write(self, view: View) -> flask.Response:
+    def _write(self, view: View, environ: Environ) -> Answer:
         """The answer of a view that may write; a refusal may have stored something, too."""
         lost = False
         try:
-            return view()
+            return view(environ)
         except DatabaseUnavailable:
             # It may be stored or not, and to ask would be another wait.
             lost = True
             raise
         finally:
             position = UNKNOWN if lost else self._written()
-            self._positions.note(self._writers(_visit()), position)
+            self._positions.note(self._writers(_visit(environ)), position)
 
-    def _read(self, view: View) -> flask.Response:
-        response = self._ask_replica(view)
-        count_read("primary" if response is None else "replica")
-        return view() if response is None else response
+    def _read(self, view: View, environ: Environ) -> Answer:
+        answer = self._ask_replica(view, environ)
+        count_read("primary" if answer is None else "replica")
+        return view(environ) if answer is None else answer
 
-    def _ask_replica(self, view: View) -> flask.Response | None:
+    def _ask_replica(self, view: View, environ: Environ) -> Answer | None:
         """The replica's answer; None where it has none, or not what is expected of it."""
-        position = self._expected() if self._replica.is_good() else UNKNOWN
+        position = self._expected(environ) if self._replica.is_good() else UNKNOWN
         if position == UNKNOWN:
             return None
         try:
-            return view(self._replica.sessions(position))
+            return view(environ, self._replica.sessions(position))
         except (NotReplayed, NoReplica):
             return None
         except DatabaseUnavailable as problem:
             self._replica.note(problem)
             return None
 
-    def _expected(self) -> int:
+    def _expected(self, environ: Environ) -> int:
         """The position that the caller may expect to be replayed.
 
         What is kept is found by those who wrote since, too: it must have all that was there when
         its generations were read.
         """
-        if flask.request.environ.get(KEEPING, False):
+        if environ.get(KEEPING, False):
             return self._written()
-        return self._positions.find(self._readers(_visit()))
+        return self._positions.find(self._readers(_visit(environ)))
 
     def _written(self) -> int:
         try:
@@ -135,7 +134,7 @@ def _may_read_elsewhere(operation: Operation) -> bool:
     return operation.method == "GET" and whole and named
 
 
-def _visit() -> Visit:
-    call: Call = flask.request.environ[CALL]
+def _visit(environ: Environ) -> Visit:
+    call: Call = environ[CALL]
     visit: Visit = call.visit
     return visit

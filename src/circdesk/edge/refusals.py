@@ -5,7 +5,7 @@ import re
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from circdesk.contract.answers import Answer, ContractBroken, problem_answer
+from circdesk.contract.answers import Answer, ContractBroken, header_fields, problem_answer
 from circdesk.contract.environ import request_uri
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem
@@ -35,13 +35,10 @@ async def refuse(
 
 async def send_answer(answer: Answer, scope: Scope, send: Send) -> None:
     """Send an answer whose body is whole, outside of Flask."""
-    headers = {
-        **answer.headers,
-        "Content-Type": answer.media_type or "",
-        "Content-Length": str(len(answer.body)) if isinstance(answer.body, bytes) else "0",
-    }
     body = b"" if scope["method"] == "HEAD" else answer.body
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    raw = [
+        (name.lower().encode(), value.encode("latin-1")) for name, value in header_fields(answer)
+    ]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
 

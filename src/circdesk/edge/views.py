@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, cast
 
 import flask
 import structlog
+from sqlalchemy.orm import Session
+from werkzeug.datastructures import EnvironHeaders
+from werkzeug.wsgi import ClosingIterator
 
 from circdesk.auth.sessions import CLEAR_COOKIE
 from circdesk.contract.answers import Answer, ContractBroken, make_answer, problem_answer
 from circdesk.contract.door import Call
-from circdesk.contract.environ import CALL
+from circdesk.contract.environ import CALL, Environ
 from circdesk.contract.forms import WebPage
 from circdesk.contract.handlers import Handler
 from circdesk.contract.operations import Operation
@@ -33,8 +37,9 @@ from circdesk.visits import Visit, visiting
 
 log = structlog.get_logger("circdesk")
 
-# A view may be called with other sessions than it was made with.
-View = Callable[..., flask.Response]
+# A view is called with the environment of its request, and maybe with other sessions than it was
+# made with.
+View = Callable[..., Answer]
 
 
 def make_view_factory(
@@ -43,113 +48,130 @@ def make_view_factory(
     """What makes the view of an operation; a view runs its handler in one unit of work."""
 
     def make_view(operation: Operation, handler: Handler) -> View:
-        def view(sessions: Sessions = sessions) -> flask.Response:
-            call: Call = flask.request.environ[CALL]
-            arguments = _arguments(operation, call, upload_limit)
+        def read(environ: Environ, sessions: Sessions = sessions) -> Answer:
+            call: Call = environ[CALL]
+            with visiting(call.visit), unit_of_work(sessions, writing=False) as session:
+                answer = _run(session, operation, handler, environ, call.arguments)
+            return _clearing(answer, call.visit)
+
+        def work(environ: Environ, sessions: Sessions = sessions) -> Answer:
+            call: Call = environ[CALL]
+            arguments = _arguments(operation, environ, upload_limit)
             with ExitStack() as stack:
                 stack.enter_context(visiting(call.visit))
                 stack.enter_context(preconditions(operation, call, sessions))
                 # What a handler wrote is committed only once its answer has been checked.
-                work = unit_of_work(sessions, writing=not operation.safe)
-                session = stack.enter_context(work)
-                expect_condition(session, operation, call)
-                url = flask.request.environ["REQUEST_URI"]
-                once = idempotency.begin(session, call, url, arguments)
-                try:
-                    with span(operation.operation_id):
-                        returned = handler(**arguments)
-                    answer = _answer(operation, returned)
-                except AlreadyKnown as known:
-                    answer = known_answer(operation, known.shown)
-                except Problem as problem:
-                    if not problem.commits:
-                        raise
-                    answer = _problem_answer(operation, problem)
-                answer = with_validators(session, operation, call, answer)
+                writing = unit_of_work(sessions, writing=not operation.safe)
+                session = stack.enter_context(writing)
+                once = idempotency.begin(session, call, environ["REQUEST_URI"], arguments)
+                answer = _run(session, operation, handler, environ, arguments)
                 if once is not None:
                     once.keep(answer)
-                response = _respond(answer, call.visit)
                 if not isinstance(answer.body, bytes):
                     # A stream still reads from the database; its end closes the unit of work.
-                    response.call_on_close(stack.pop_all().close)
-            return response
+                    body = ClosingIterator(answer.body, stack.pop_all().close)
+                    answer = replace(answer, body=body)
+            return _clearing(answer, call.visit)
 
-        return view
+        # What a read answers as JSON is whole, and it has neither conditions nor keys of writers.
+        is_plain = operation.method == "GET" and operation.produces == {"application/json"}
+        return read if is_plain else work
 
     return make_view
 
 
 def make_page_view(sessions: Sessions, page: WebPage) -> View:
-    """The Flask view of a page; what the page wrote is committed whatever it answers."""
+    """The view of a page; what the page wrote is committed whatever it answers."""
 
-    def view() -> flask.Response:
-        call: Call = flask.request.environ[CALL]
+    def view(environ: Environ) -> Answer:
+        call: Call = environ[CALL]
         with visiting(call.visit), unit_of_work(sessions, writing=True):
             reply = page.view(call.arguments["body"])
-        # Werkzeug would make a Location absolute, and add a Content-Type where there is none.
-        response = flask.Response(reply.body, reply.status, dict(reply.headers))
-        response.autocorrect_location_header = False
-        return response
+        return Answer(reply.status, None, reply.body, reply.headers)
 
     return view
 
 
-def _arguments(operation: Operation, call: Call, upload_limit: int) -> dict[str, Any]:
+def _run(
+    session: Session,
+    operation: Operation,
+    handler: Handler,
+    environ: Environ,
+    arguments: Mapping[str, Any],
+) -> Answer:
+    """What the handler answers, checked; also a problem that is stored with what it has done."""
+    call: Call = environ[CALL]
+    expect_condition(session, operation, call)
+    try:
+        with span(operation.operation_id):
+            returned = handler(**arguments)
+        answer = _answer(operation, returned, environ)
+    except AlreadyKnown as known:
+        answer = known_answer(operation, known.shown)
+    except Problem as problem:
+        if not problem.commits:
+            raise
+        answer = _problem_answer(operation, problem, environ)
+    return with_validators(session, operation, call, answer)
+
+
+def _arguments(operation: Operation, environ: Environ, upload_limit: int) -> dict[str, Any]:
+    call: Call = environ[CALL]
     body = operation.body
     if body is None or call.media_type is None or body.checks[call.media_type] is not None:
         return call.arguments
-    stream = LimitedReader(flask.request.environ["wsgi.input"], upload_limit)
+    stream = LimitedReader(environ["wsgi.input"], upload_limit)
     return {**call.arguments, "body": Upload(call.media_type, stream)}
 
 
-def _answer(operation: Operation, returned: Any) -> Answer:
+def _answer(operation: Operation, returned: Any, environ: Environ) -> Answer:
     if isinstance(returned, Page):
-        returned = list_answer(returned, flask.request.environ["REQUEST_URI"])
+        returned = list_answer(returned, environ["REQUEST_URI"])
     # What is asked of it here, `get`, werkzeug's headers answer as a mapping that ignores case.
-    headers = cast("Mapping[str, str]", flask.request.headers)
+    headers = cast("Mapping[str, str]", EnvironHeaders(environ))
     return make_answer(operation, returned, headers)
 
 
-def _respond(answer: Answer, visit: Visit | None = None) -> flask.Response:
-    response = flask.Response(answer.body, answer.status, dict(answer.headers))
-    del response.headers["Content-Type"]
+def _clearing(answer: Answer, visit: Visit) -> Answer:
+    """The answer, which tells a browser to forget a session that is over."""
     # These are the answers that declare Set-Cookie.
     clears = answer.status < 300 or answer.status == 401
-    if clears and visit is not None and visit.stale_session and "Set-Cookie" not in answer.headers:
-        response.headers["Set-Cookie"] = CLEAR_COOKIE
-    if answer.media_type is not None:
-        response.headers["Content-Type"] = answer.media_type
-    return response
+    if clears and visit.stale_session and "Set-Cookie" not in answer.headers:
+        return answer.with_headers({"Set-Cookie": CLEAR_COOKIE})
+    return answer
 
 
 def add_error_handlers(app: flask.Flask) -> None:
     """Answer problems in their form and everything else as a logged 500."""
-    app.register_error_handler(Problem, _answer_problem)
-    app.register_error_handler(Settled, _answer_settled)
-    app.register_error_handler(Exception, _answer_crash)
+    # What is answered is no response of Flask's.
+    app.register_error_handler(Problem, answer_problem)  # type: ignore[arg-type]
+    app.register_error_handler(Settled, _answer_settled)  # type: ignore[arg-type]
+    app.register_error_handler(Exception, _answer_crash)  # type: ignore[arg-type]
 
 
-def _answer_problem(problem: Problem) -> flask.Response:
-    call: Call = flask.request.environ[CALL]
+def answer_problem(problem: Problem) -> Answer:
+    """The answer with a problem to the request that Flask is at, if its operation declares it."""
+    environ = flask.request.environ
+    call: Call = environ[CALL]
     try:
-        return _respond(_problem_answer(call.operation, problem))
+        return _problem_answer(call.operation, problem, environ)
     except ContractBroken as broken:
         return _answer_crash(broken)
 
 
-def _answer_settled(settled: Settled) -> flask.Response:
+def _answer_settled(settled: Settled) -> Answer:
     if isinstance(settled.outcome, Problem):
-        return _answer_problem(settled.outcome)
+        return answer_problem(settled.outcome)
     call: Call = flask.request.environ[CALL]
-    return _respond(settled.outcome, call.visit)
+    return _clearing(settled.outcome, call.visit)
 
 
-def _answer_crash(error: Exception) -> flask.Response:
+def _answer_crash(error: Exception) -> Answer:
     log.error("request_failed", exc_info=error)
-    return _respond(_problem_answer(None, InternalError("Something broke.")))
+    return _problem_answer(None, InternalError("Something broke."), flask.request.environ)
 
 
-def _problem_answer(operation: Operation | None, problem: Problem) -> Answer:
+def _problem_answer(operation: Operation | None, problem: Problem, environ: Environ) -> Answer:
     request_id = structlog.contextvars.get_contextvars()["request_id"]
-    path = flask.request.environ["REQUEST_URI"].partition("?")[0]
+    path = environ["REQUEST_URI"].partition("?")[0]
     return problem_answer(operation, problem, instance=path, request_id=request_id)
