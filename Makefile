@@ -9,7 +9,7 @@ BENCH_INSTALLED := $(BENCH_VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: help install run test test-long lint format bench bench-quick bench-parts lock clean
+.PHONY: help install run test test-long lint format bench bench-quick bench-parts bench-growth lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ bench-parts: install ## Measure import, search, access tokens and the desk
 	$(BIN)/python tests/benchmark/search.py
 	$(BIN)/python tests/benchmark/tokens.py
 	$(BIN)/python tests/benchmark/desk.py
+
+bench-growth: install ## Measure how each operation grows, up to a million books
+	$(BIN)/python tests/benchmark/growth.py --into docs/benchmark
 
 # The other frameworks have an environment of their own, so that neither service nor tests meet them.
 $(BENCH_INSTALLED): requirements.txt requirements-test.txt requirements-bench.txt pyproject.toml

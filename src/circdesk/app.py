@@ -36,6 +36,7 @@ from circdesk.edge.middlewares import before_the_door
 from circdesk.edge.policies import Buckets, read_policies
 from circdesk.edge.reads import Reads
 from circdesk.edge.refusals import refuse
+from circdesk.edge.release import release_of
 from circdesk.edge.views import add_error_handlers, make_page_view, make_view_factory
 from circdesk.resources import directory
 from circdesk.service.contract_bodies import contract_bodies
@@ -168,6 +169,7 @@ def _bind_services(parts: _Parts, app: ContractApp, caching: Caching, limits: Ra
     app.app.extensions |= {
         "circdesk.settings": settings,
         "circdesk.contract": parts.contract,
+        "circdesk.release": release_of(settings),
         "circdesk.caching": caching,
         "circdesk.access_tokens": parts.access_tokens,
         "circdesk.mail_hook": mail_hook,

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from stdnum import ean
 
 MARC = Path(__file__).parents[3] / "shared" / "data" / "marc"
 SOURCES = ("programming-20.mrc", "mixed-30.mrc")
+# Seconds after which a command has failed; a million records take some 20 minutes.
+LONGEST = 7200
 COMMAND = "from circdesk.cli import main; main()"
 
 
@@ -48,10 +51,10 @@ def main() -> None:
     sys.stdout.write("\n")
 
 
-def write_records(path: Path, count: int) -> None:
-    """Write so many records, each with a control number and ISBNs of its own."""
+def write_records(path: Path, count: int, first: int = 0) -> None:
+    """Write so many records, each with a control number and ISBNs of its own, from `first` on."""
     with path.open("wb") as file:
-        for number, record in enumerate(islice(cycle(records()), count)):
+        for number, record in enumerate(islice(cycle(records()), count), first):
             for field in record.get_fields("001"):
                 record.remove_field(field)
             record.add_ordered_field(pymarc.Field("001", data=f"benchmark-{number}"))
@@ -153,9 +156,13 @@ def run(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
         [sys.executable, "-c", COMMAND, *arguments], env=environment, stdout=subprocess.PIPE
     )
     assert process.stdout
+    # It ends by itself, or by force; then it has closed its output.
+    deadline = threading.Timer(LONGEST, process.kill)
+    deadline.start()
     answer = process.stdout.read().decode()
     process.stdout.close()
     _, status, usage = os.wait4(process.pid, 0)
+    deadline.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, answer
     return {

@@ -80,12 +80,12 @@ class Library:
             yield rows
 
     def _named(self, kind: int, number: int, name: str) -> Row:
-        return (_id(kind, number), name.title(), name, _BEGINNING, _BEGINNING)
+        return (made_up_id(kind, number), name.title(), name, _BEGINNING, _BEGINNING)
 
     def _add_book(
         self, rows: Rows, number: int, title: str, authors: Sequence[str], subjects: Sequence[str]
     ) -> None:
-        book, moment = _id(4, number), _BEGINNING + timedelta(seconds=number)
+        book, moment = made_up_id(4, number), _BEGINNING + timedelta(seconds=number)
         year, draw = self._random.randint(1900, 2026), self._random.randrange
         # The square makes some authors and subjects far more frequent than others.
         author = int(len(authors) * self._random.random() ** 2)
@@ -97,14 +97,14 @@ class Library:
              LANGUAGES[draw(10)], MATERIALS[draw(10)], "[]", moment, moment)
         )  # fmt: skip
         rows["book_isbns"].append((book, isbn, 0))
-        rows["book_authors"].append((book, _id(1, author), 0))
-        rows["book_subjects"].append((book, _id(2, subject), 0))
+        rows["book_authors"].append((book, made_up_id(1, author), 0))
+        rows["book_subjects"].append((book, made_up_id(2, subject), 0))
         rest = f"bench press {isbn}"
         rows["book_texts"].append((book, title, authors[author], subjects[subject], rest, ""))
         status = "available" if draw(4) else "withdrawn"
         rows["copies"].append(
-            (_id(5, number), book, _id(3, draw(5)), f"B{number}", status, "book", True,
-             moment, moment)
+            (made_up_id(5, number), book, made_up_id(3, draw(5)), f"B{number}", status, "book",
+             True, moment, moment)
         )  # fmt: skip
         if number % max(1, self.size // 10_000) == 0:
             self.titles.append(title)
@@ -148,9 +148,9 @@ def _copy(connection: psycopg.Connection[Any], table: str, rows: Iterable[Row]) 
 def _branch(number: int) -> Row:
     name = f"branch {number}"
     moments = (_BEGINNING, _BEGINNING)
-    return (_id(3, number), f"b{number}", name, name, "Europe/Berlin", "{}", "[]", *moments)
+    return (made_up_id(3, number), f"b{number}", name, name, "Europe/Berlin", "{}", "[]", *moments)
 
 
-def _id(kind: int, number: int) -> UUID:
+def made_up_id(kind: int, number: int) -> UUID:
     """An id in the form of a UUIDv7 that grows with the number."""
     return UUID(int=(0x019B << 112) | (number << 80) | (7 << 76) | (2 << 62) | kind)

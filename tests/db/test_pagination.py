@@ -369,12 +369,13 @@ def explain(session: Session, **query: Any) -> str:
     plans: list[str] = []
     execute = session.execute
 
-    def explained(statement: Any, *rest: Any) -> Any:
+    def explained(statement: Any, values: Any) -> Any:
         dialect = session.get_bind().dialect
-        compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        whole = statement.params(values)
+        compiled = whole.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
         word = "EXPLAIN" if dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
         plans.extend(str(row) for row in execute(text(f"{word} {compiled}".replace(":", "\\:"))))
-        return execute(statement, *rest)
+        return execute(statement, values)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "execute", explained)

@@ -2,30 +2,38 @@
 
 import importlib.util
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
+from circdesk.accounts.models import User
 from circdesk.catalog.imports.writing.bulk import insert_rows, update_rows
-from circdesk.catalog.models import Author
+from circdesk.catalog.models import Author, Branch
 from circdesk.circulation.models import Loan
 from circdesk.db.engine import WRITING
 from circdesk.db.models import Base
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.db.versions import (
+    AlreadyKnown,
     ChangedMeanwhile,
     PreconditionFailed,
+    Shown,
     Versioned,
+    expect_known,
     expect_versions,
+    raise_if_known,
     raise_if_modified,
+    show_alone,
     show_version,
     shown_version,
     version_of,
 )
 from circdesk.news.models import Post
 from circdesk.resources import directory
+from tests.conftest import CountQueries
 
 MakePost = Callable[..., Post]
 
@@ -183,3 +191,81 @@ class TestShown:
         shown = shown_version(session)
         assert shown is not None
         assert (shown.version, shown.updated_at) == (version_of(post), post.updated_at)
+        assert shown.content is None
+
+
+class TestKnown:
+    def shown(self, session: Session, post: Post) -> Shown:
+        show_alone(session, session.get_one(Post, post.id))
+        shown = shown_version(session)
+        assert shown is not None
+        return shown
+
+    def test_a_look_at_the_version_tells_what_showing_the_row_does(
+        self, session: Session, post: Post
+    ) -> None:
+        expect_known(session, lambda _: True)
+        with pytest.raises(AlreadyKnown) as known:
+            raise_if_known(session, Post, Post.id == post.id)
+        assert known.value.shown == self.shown(session, post)
+        assert known.value.shown.content is not None
+
+    def test_what_the_caller_has_not_is_to_be_shown(
+        self, session: Session, post: Post, count_queries: CountQueries
+    ) -> None:
+        expect_known(session, lambda _: False)
+        with count_queries() as statements:
+            raise_if_known(session, Post, Post.id == post.id)
+        assert len(statements) == 1
+
+    def test_what_is_not_there_is_not_known(self, session: Session) -> None:
+        expect_known(session, lambda _: True)
+        raise_if_known(session, Post, Post.id == EVENT)
+        assert shown_version(session) is None
+
+    def test_where_nothing_is_named_nothing_is_asked(
+        self, session: Session, post: Post, count_queries: CountQueries
+    ) -> None:
+        with count_queries() as statements:
+            raise_if_known(session, Post, Post.id == post.id)
+        assert statements == []
+
+    def test_the_same_count_at_another_time_is_another_content(
+        self, sessions: Sessions, post: Post
+    ) -> None:
+        with unit_of_work(sessions, writing=False) as session:
+            before = self.shown(session, post)
+        with unit_of_work(sessions, writing=True) as session:
+            # As where a backup is restored, and something else is changed then.
+            moment = before.updated_at + timedelta(seconds=1)
+            table = Post.__table__
+            session.execute(update(table).where(table.c.id == post.id).values(updated_at=moment))  # type: ignore[arg-type]
+        with unit_of_work(sessions, writing=False) as session:
+            after = self.shown(session, post)
+        assert after.version == before.version
+        assert after.content != before.content
+
+    def test_what_the_database_changes_by_itself_is_another_content(
+        self, sessions: Sessions
+    ) -> None:
+        def content() -> str | None:
+            with unit_of_work(sessions, writing=False) as session:
+                show_alone(session, session.get_one(User, user.id))
+                shown = shown_version(session)
+                assert shown is not None
+                return shown.content
+
+        with unit_of_work(sessions, writing=True) as session:
+            hours: dict[str, object] = {"opening_hours": {}, "closed_days": []}
+            session.add(
+                branch := Branch(code="n", name="N", sort_name="n", time_zone="UTC", **hours)
+            )
+            session.flush()
+            user = User(
+                name="A", sort_name="a", role="member", status="active", branch_id=branch.id
+            )
+            session.add(user)
+        before = content()
+        with unit_of_work(sessions, writing=True) as session:
+            session.delete(session.get_one(Branch, branch.id))
+        assert content() != before

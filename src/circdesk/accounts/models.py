@@ -19,6 +19,8 @@ class User(Identified, Timestamped, Versioned, Base):
 
     __tablename__ = "users"
     __table_args__ = (Index(None, "sort_name", "id"), Index(None, "created_at", "id"))
+    # A branch that is deleted is taken out by the database.
+    __uncounted__ = ("branch_id",)
 
     name: Mapped[str | None]
     # The name folded, by which lists are sorted; empty once the person is gone.

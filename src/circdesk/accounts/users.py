@@ -23,7 +23,7 @@ from circdesk.catalog.models import Branch
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
 from circdesk.db.text import words
-from circdesk.db.versions import raise_if_modified, show_version
+from circdesk.db.versions import raise_if_known, raise_if_modified, show_alone
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
@@ -77,8 +77,10 @@ def read_user(session: Session, caller: Caller, key: str) -> JSON:
 
     Raises NotFound, also for a user whom the caller may not see: the same for both.
     """
-    user = find_user(session, key, is_visible_to(caller))
-    show_version(session, user)
+    visible = is_visible_to(caller)
+    raise_if_known(session, User, _THERE, _is_user(key), visible)
+    user = find_user(session, key, visible)
+    show_alone(session, user)
     return present(user)
 
 

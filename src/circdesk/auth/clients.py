@@ -18,7 +18,7 @@ from circdesk.auth.secrets import hash_secret, new_secret
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
-from circdesk.db.versions import raise_if_modified, show_version
+from circdesk.db.versions import raise_if_known, raise_if_modified, show_alone
 from circdesk.visits import current_caller
 
 JSON = dict[str, Any]
@@ -94,8 +94,9 @@ def create_client(session: Session, content: JSON) -> JSON:
 
 def read_client(session: Session, client_id: UUID) -> JSON:
     """One client. Raises NotFound."""
+    raise_if_known(session, OAuthClient, OAuthClient.id == client_id)
     client = _find(session, client_id)
-    show_version(session, client)
+    show_alone(session, client)
     return present(client)
 
 

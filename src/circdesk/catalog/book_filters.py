@@ -88,6 +88,8 @@ def _under_subject(subject: str) -> Condition:
 
 
 def _about_its_copies(filters: BookFilters) -> Iterator[Condition]:
+    if filters["branch"] is None and filters["available"] is None:
+        return
     of_book = Copy.book_id == Book.id
     available = of_book & (Copy.status == "available") & Copy.loanable
     if filters["branch"] is not None:

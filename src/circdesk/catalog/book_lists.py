@@ -13,6 +13,7 @@ from circdesk.catalog.models import Author, Book, BookAuthor
 from circdesk.catalog.text_queries import TextQuery
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
+from circdesk.db.rows import AnySelect, engine_of
 
 
 class AuthorBooksQuery(PageQuery):
@@ -61,7 +62,7 @@ def _by_field(
 def _sorted(
     session: Session,
     query: PageQuery,
-    statement: search.AnySelect,
+    statement: AnySelect,
     books: Any,
     *,
     scope: str,
@@ -80,7 +81,7 @@ def _sorted(
         present=book_rows.present,
         unique=books.id,
         scope=scope,
-        show=partial(book_rows.show_books, book_rows.engine_of(session)),
+        show=partial(book_rows.show_books, engine_of(session)),
         total=total,
     )
 
@@ -93,8 +94,9 @@ def _found_by_field(
     Up to 10,000 books are gathered and sorted. If there are more, so many books match that it is
     faster to walk the index of the sort and ask of each book whether it does.
     """
-    engine = book_rows.engine_of(session)
-    total, is_looser = session.execute(search.counted(text, engine, wanted)).one()
+    engine = engine_of(session)
+    values = search.values_of(text, engine)
+    total, is_looser = session.execute(search.counted(text, engine, wanted), values).one()
     terms = text.looser if is_looser else text.terms
     found = select(Book.id).where(
         Book.id.in_(search.holding(terms, engine)) if terms else false(), *wanted
@@ -110,15 +112,16 @@ def _found_by_field(
 def _by_relevance(
     session: Session, query: BookQuery, text: TextQuery, wanted: list[Condition]
 ) -> Page:
-    engine = book_rows.engine_of(session)
+    engine = engine_of(session)
     ranked = search.ranked(text, engine, wanted)
     return paginate(
         session,
-        select(ranked.c.book_id.label("id"), ranked.c.total),
-        sorts={"relevance": (ranked.c.rank.desc(),)},
+        ranked.books,
+        values=search.values_of(text, engine),
+        sorts={"relevance": (ranked.rank.desc(),)},
         query=query,
         present=book_rows.present,
-        unique=ranked.c.book_id,
+        unique=ranked.book_id,
         scope="list_books",
         without_cursor={"relevance": "title"},
         show=partial(book_rows.show_books, engine),

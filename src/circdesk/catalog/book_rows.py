@@ -3,10 +3,10 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, FromClause, Integer, Row, Select, literal_column, select
-from sqlalchemy.orm import Session
+from sqlalchemy import JSON, ColumnElement, FromClause, Integer, Row, literal_column, select
 
 from circdesk.catalog.models import Book
+from circdesk.db.rows import AnySelect
 
 # Here is all that the engines write differently: how JSON is made, and an id within it.
 _JSON_LIST = {"postgresql": "json_agg", "sqlite": "json_group_array"}
@@ -30,13 +30,6 @@ _NAMES = """(
     ) AS names
 )"""
 _COPIES = "(SELECT count(*) FROM copies WHERE book_id = books.id{condition})"
-
-AnySelect = Select[*tuple[Any, ...]]
-
-
-def engine_of(session: Session) -> str:
-    """The name of the engine that the session speaks to, `postgresql` or `sqlite`."""
-    return session.get_bind().dialect.name
 
 
 @cache

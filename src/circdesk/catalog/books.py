@@ -1,10 +1,11 @@
 """What can be done with one book."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Row, delete, exists, func, select
+from sqlalchemy import Row, bindparam, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from circdesk import clock
@@ -16,6 +17,7 @@ from circdesk.circulation.models import Hold
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
+from circdesk.db.rows import AnySelect, engine_of, read_rows
 from circdesk.db.versions import raise_if_modified, show_version
 
 JSON = dict[str, Any]
@@ -128,12 +130,17 @@ def find_book_id(session: Session, key: str | UUID) -> UUID:
 
 
 def _read(session: Session, identity: UUID) -> JSON:
-    shown = book_rows.shown_books(book_rows.engine_of(session)).where(Book.id == identity)
-    row = session.execute(shown).one_or_none()
+    shown = _by_id(engine_of(session))
+    row = read_rows(session, shown, {"book_id": identity}).one_or_none()
     if row is None:
         raise _not_found(identity)
     show_version(session, row)
     return book_rows.present(row)
+
+
+@cache
+def _by_id(engine: str) -> AnySelect:
+    return book_rows.shown_books(engine).where(Book.id == bindparam("book_id"))
 
 
 def _change(session: Session, key: str, body: JSON, operation_id: str) -> JSON:

@@ -15,7 +15,7 @@ from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
 from circdesk.db.pagination import Page, PageQuery, paginate
 from circdesk.db.text import sort_key
-from circdesk.db.versions import raise_if_modified, show_version
+from circdesk.db.versions import raise_if_known, raise_if_modified, show_alone
 
 JSON = dict[str, Any]
 
@@ -56,8 +56,9 @@ def create_branch(session: Session, content: JSON) -> JSON:
 
 def read_branch(session: Session, key: str | UUID) -> JSON:
     """One branch, by its id or `code:` and its code. Raises NotFound."""
-    branch = _find(session, key)
-    show_version(session, branch)
+    raise_if_known(session, Branch, is_branch(key))
+    branch = find_branch(session, key)
+    show_alone(session, branch)
     return present(branch)
 
 
@@ -66,7 +67,7 @@ def replace_branch(session: Session, key: str | UUID, content: JSON) -> JSON:
 
     Raises NotFound, PreconditionFailed, BranchCodeTaken and OpeningHoursInvalid.
     """
-    return _store(session, _find(session, key, changing=True), content)
+    return _store(session, find_branch(session, key, changing=True), content)
 
 
 def patch_branch(session: Session, key: str | UUID, changes: JSON) -> JSON:
@@ -74,7 +75,7 @@ def patch_branch(session: Session, key: str | UUID, changes: JSON) -> JSON:
 
     Raises NotFound, PreconditionFailed, BranchCodeTaken and OpeningHoursInvalid.
     """
-    branch = _find(session, key, changing=True)
+    branch = find_branch(session, key, changing=True)
     return _store(session, branch, _merged(present(branch), changes))
 
 
@@ -83,7 +84,7 @@ def delete_branch(session: Session, key: str | UUID) -> None:
 
     Raises NotFound, PreconditionFailed, and BranchInUse where copies stand in it.
     """
-    branch = _find(session, key, changing=True)
+    branch = find_branch(session, key, changing=True)
     if count := session.scalar(select(func.count()).where(Copy.branch_id == branch.id)):
         raise _in_use(branch, count, _copies_in(session, branch))
     session.delete(branch)
@@ -114,8 +115,11 @@ def present(branch: Branch) -> JSON:
     }
 
 
-def _find(session: Session, key: str | UUID, *, changing: bool = False) -> Branch:
-    """The branch; with `changing`, locked, and of a version that the caller knows."""
+def find_branch(session: Session, key: str | UUID, *, changing: bool = False) -> Branch:
+    """The branch; with `changing`, locked, and of a version that the caller knows.
+
+    Raises NotFound and PreconditionFailed.
+    """
     found = select(Branch).where(is_branch(key))
     branch = session.scalar(found.with_for_update(key_share=True) if changing else found)
     if branch is None:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from circdesk.catalog.books import find_book_id
@@ -25,7 +25,7 @@ from circdesk.circulation.models import Hold, Loan
 from circdesk.circulation.time import now as desk_now
 from circdesk.contract.requests import NotFound
 from circdesk.db.errors import raises_on
-from circdesk.db.versions import raise_if_modified, show_version
+from circdesk.db.versions import raise_if_known, raise_if_modified, show_alone
 from circdesk.events.recording import describe_event, record_events
 
 JSON = dict[str, Any]
@@ -49,8 +49,9 @@ def create_book_copy(session: Session, book_key: str, content: JSON) -> JSON:
 
 def read_copy(session: Session, key: str) -> JSON:
     """One copy, by its id or `barcode:` and its barcode. Raises NotFound."""
-    copy = _find(session, key)
-    show_version(session, copy)
+    raise_if_known(session, Copy, _is_copy(key))
+    copy = find_copy(session, key)
+    show_alone(session, copy)
     return present(copy)
 
 
@@ -59,7 +60,7 @@ def replace_copy(session: Session, key: str, content: JSON) -> JSON:
 
     Raises NotFound, PreconditionFailed, and else as `create_copy`.
     """
-    copy = _find(session, key, changing=True)
+    copy = find_copy(session, key, changing=True)
     return _store(session, copy, content, _book_in_body(session, content))
 
 
@@ -68,7 +69,7 @@ def patch_copy(session: Session, key: str, changes: JSON) -> JSON:
 
     Raises NotFound, PreconditionFailed, and else as `create_copy`.
     """
-    copy = _find(session, key, changing=True)
+    copy = find_copy(session, key, changing=True)
     content = present(copy) | changes
     return _store(session, copy, content, _book_in_body(session, content))
 
@@ -78,7 +79,7 @@ def delete_copy(session: Session, key: str) -> None:
 
     Raises NotFound, PreconditionFailed, and CopyInUse where somebody has it or waits for it.
     """
-    copy = _find(session, key, changing=True)
+    copy = find_copy(session, key, changing=True)
     raise_if_away(copy.status)
     waiting = exists().where(Hold.copy_id == copy.id, Hold.ended_at.is_(None))
     if session.scalar(select(waiting)):
@@ -114,16 +115,19 @@ def present(copy: Copy) -> JSON:
     }
 
 
-def _find(session: Session, key: str, *, changing: bool = False) -> Copy:
+def _is_copy(key: str) -> ColumnElement[bool]:
+    if key.startswith(_KEY):
+        return Copy.barcode == key.removeprefix(_KEY)
+    return Copy.id == UUID(key)
+
+
+def find_copy(session: Session, key: str, *, changing: bool = False) -> Copy:
     """The copy; with `changing`, locked, so that its status stays what it was seen to be.
 
-    A copy to change is of a version that the caller knows.
+    Raises NotFound, and PreconditionFailed where one to change has a version that the caller does
+    not know.
     """
-    found = select(Copy)
-    if key.startswith(_KEY):
-        found = found.where(Copy.barcode == key.removeprefix(_KEY))
-    else:
-        found = found.where(Copy.id == UUID(key))
+    found = select(Copy).where(_is_copy(key))
     copy = session.scalar(found.with_for_update() if changing else found)
     if copy is None:
         raise NotFound(f"No copy has the key {key}.")

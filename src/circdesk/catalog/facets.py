@@ -22,9 +22,10 @@ from sqlalchemy.orm import Session
 
 from circdesk.catalog import search
 from circdesk.catalog.book_filters import BookFilters, Condition, conditions, text_query
-from circdesk.catalog.book_rows import engine_of
 from circdesk.catalog.models import Book, BookSubject, Subject
+from circdesk.catalog.text_queries import TextQuery
 from circdesk.db.base import Base
+from circdesk.db.rows import engine_of
 
 JSON = dict[str, Any]
 AnySelect = Select[*tuple[Any, ...]]
@@ -40,7 +41,8 @@ def count_facets(session: Session, filters: BookFilters) -> JSON:
     Raises IsbnInvalid and LanguageUnknown.
     """
     engine = engine_of(session)
-    matches = _matches(session, filters).cte("matching")
+    text = text_query(filters)
+    matches = _matches(engine, filters, text).cte("matching")
     book, is_match = _looked_up(engine, Book, lambda book: book.c.id == matches.c.book_id)
     books = (
         select(book.c.id, book.c.language, book.c.year, book.c.material_type)
@@ -49,7 +51,8 @@ def count_facets(session: Session, filters: BookFilters) -> JSON:
         .cte("counted")
     )
     total, counted = 0, {facet: list[JSON]() for facet in _VALUES}
-    for facet, identity, value, count in session.execute(_counts(engine, matches, books)):
+    values = {} if text is None else search.values_of(text, engine)
+    for facet, identity, value, count in session.execute(_counts(engine, matches, books), values):
         if facet == "total":
             total = count
         else:
@@ -72,12 +75,11 @@ _VALUES: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _matches(session: Session, filters: BookFilters) -> AnySelect:
+def _matches(engine: str, filters: BookFilters, text: TextQuery | None) -> AnySelect:
     """The ids of the first 10,001 books that match, as `book_id`."""
     wanted = conditions(filters, "get_book_facets")
-    text = text_query(filters)
     if text is not None:
-        return select(search.ranked(text, engine_of(session), wanted).c.book_id)
+        return select(search.ranked(text, engine, wanted).book_id)
     return select(Book.id.label("book_id")).where(*wanted).limit(SAMPLE + 1)
 
 

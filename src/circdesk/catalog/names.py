@@ -12,13 +12,13 @@ from uuid_utils.compat import uuid7
 
 from circdesk import clock
 from circdesk.catalog import search
-from circdesk.catalog.book_rows import engine_of
 from circdesk.catalog.checks import suggestion
 from circdesk.catalog.models import Author, Book, BookAuthor, BookSubject, Subject
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
 from circdesk.db.errors import DatabaseBusy, raises_on
 from circdesk.db.pagination import Page, PageQuery, paginate
+from circdesk.db.rows import engine_of
 from circdesk.db.text import sort_key
 from circdesk.db.versions import raise_if_modified, show_version
 

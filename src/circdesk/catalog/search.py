@@ -6,7 +6,7 @@ is quoted besides, so nothing that is typed can be an operator or a fault.
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,7 +16,6 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Row,
-    Select,
     TextualSelect,
     bindparam,
     column,
@@ -29,9 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from circdesk.catalog.book_rows import engine_of, shown_books
+from circdesk.catalog.book_rows import shown_books
 from circdesk.catalog.models import Book, BookText
 from circdesk.catalog.text_queries import Term, TextQuery
+from circdesk.db.rows import AnySelect, engine_of
 from circdesk.db.text import fold_for_search
 
 # A relevance is worked out for so many books; the order of the others cannot matter to anybody.
@@ -39,22 +39,62 @@ CANDIDATES = 10_000
 
 _INDEXED_AT_ONCE = 500
 
-AnySelect = Select[*tuple[Any, ...]]
 Condition = ColumnElement[bool]
 
 
-def ranked(query: TextQuery, engine: str, conditions: Iterable[Condition]) -> FromClause:
-    """The first 10,001 books that match and meet the conditions: `book_id`, `rank`, `total`.
+class Ranked(NamedTuple):
+    """The books that match: the first 10,001 of them.
 
-    A higher rank is a better match. `total` is how many rows there are, the same in each.
+    Attributes:
+        books: Selects them: `id` and `total`, which is how many they are, the same in each row.
+        book_id: Their ids.
+        rank: How well they match, the better the higher.
     """
-    candidates = _candidates(query, engine, conditions)
-    return select(candidates, func.count().over().label("total")).subquery("ranked")
+
+    books: AnySelect
+    book_id: ColumnElement[UUID]
+    rank: ColumnElement[float]
 
 
-def counted(query: TextQuery, engine: str, conditions: Iterable[Condition]) -> AnySelect:
-    """How many books match and meet the conditions, up to 10,001, and whether only loosely."""
-    candidates = _candidates(query, engine, conditions)
+def values_of(query: TextQuery, engine: str) -> dict[str, str | int]:
+    """The values of the parameters of what this module selects for the query."""
+    strict, looser = query.terms, query.looser
+    parts = {
+        "strict": strict,
+        "strict_first": strict[:1],
+        "strict_rest": strict[1:],
+        "looser": looser,
+        "looser_first": looser[:1],
+        "looser_rest": looser[1:],
+    }
+    texts = {name: _render(terms, engine) for name, terms in parts.items()}
+    return {**texts, "most_candidates": CANDIDATES + 1}
+
+
+def ranked(query: TextQuery, engine: str, conditions: Sequence[Condition]) -> Ranked:
+    """The books that match and meet the conditions; to be executed with `values_of` the query."""
+    matches = _matches(query, engine, is_filtered=bool(conditions))
+    return _ranked(matches, conditions) if conditions else _ranked_unfiltered(matches)
+
+
+@cache
+def _ranked_unfiltered(matches: TextualSelect) -> Ranked:
+    """The same objects for all searches of a kind, so that how they are compiled is known."""
+    return _ranked(matches, ())
+
+
+def _ranked(matches: TextualSelect, conditions: Sequence[Condition]) -> Ranked:
+    candidates = _candidates(matches, conditions)
+    found = select(candidates, func.count().over().label("total")).subquery("ranked").c
+    return Ranked(select(found.book_id.label("id"), found.total), found.book_id, found.rank)
+
+
+def counted(query: TextQuery, engine: str, conditions: Sequence[Condition]) -> AnySelect:
+    """How many books match and meet the conditions, up to 10,001, and whether only loosely.
+
+    It is to be executed with `values_of` the query.
+    """
+    candidates = _candidates(_matches(query, engine, is_filtered=bool(conditions)), conditions)
     is_looser = func.coalesce(func.max(candidates.c.looser), 0)
     return select(func.count().label("total"), is_looser.label("is_looser")).select_from(candidates)
 
@@ -74,32 +114,23 @@ def holding(terms: Iterable[Term], engine: str) -> AnySelect:
     return book_ids.join(book_search, book_search.c.rowid == BookText.id).where(matches)
 
 
-def _candidates(query: TextQuery, engine: str, conditions: Iterable[Condition]) -> FromClause:
+def _candidates(found: TextualSelect, conditions: Sequence[Condition]) -> FromClause:
     # Materialized, it is planned as if all matches were wanted, which is right for rare words,
     # and yet read no further than the limit, which is right for frequent ones.
-    conditions = [*conditions]
-    found = _matches(query, engine, is_filtered=bool(conditions))
     matches = found.cte("matches").prefix_with("MATERIALIZED")
     candidates = select(matches)
     if conditions:
         candidates = candidates.join(Book, Book.id == matches.c.book_id).where(*conditions)
-    return candidates.limit(CANDIDATES + 1).subquery("candidates")
+    most = bindparam("most_candidates", type_=Integer)
+    return candidates.limit(most).subquery("candidates")
 
 
 def _matches(query: TextQuery, engine: str, *, is_filtered: bool) -> TextualSelect:
     if not query:
         return _NOTHING
-    strict, looser = (_render(terms, engine) for terms in (query.terms, query.looser))
     if engine == "sqlite" or is_filtered or not _can_be_split(query.terms):
-        return _SQL[engine].bindparams(strict=strict, looser=looser)
-    return _POSTGRESQL_SPLIT.bindparams(
-        strict=strict,
-        strict_first=_render(query.terms[:1], engine),
-        strict_rest=_render(query.terms[1:], engine),
-        looser=looser,
-        looser_first=_render(query.looser[:1], engine),
-        looser_rest=_render(query.looser[1:], engine),
-    )
+        return _SQL[engine]
+    return _POSTGRESQL_SPLIT
 
 
 def _can_be_split(terms: Sequence[Term]) -> bool:

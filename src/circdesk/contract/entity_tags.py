@@ -1,6 +1,7 @@
 """Entity tags, and the conditions that name them (RFC 9110, 8.8.3 and 13.1).
 
-The tag of a resource that has a version is `"<version>.<hash>"`. A caller that only reads compares
+The tag of a resource that has a version is `"<version>.<hash>"`; the hash is that of the body or,
+where one release makes one body of each version, of these two. A caller that only reads compares
 the whole, so that it hears of everything new; a caller that writes compares the version, so that
 what is counted elsewhere, such as the copies of a book, spoils nobody's change.
 """
@@ -13,10 +14,16 @@ from email.utils import format_datetime, parsedate_to_datetime
 _ENTITY_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
-def entity_tag(media_type: str, body: bytes, version: str | None = None) -> str:
-    """The strong tag of a body: its hash and, before it, the version of what it shows."""
-    content = hashlib.blake2b(media_type.encode() + b"\n" + body, digest_size=8).hexdigest()
-    return f'"{content}"' if version is None else f'"{version}.{content}"'
+def entity_tag(kind: str, content: bytes, version: str | None = None) -> str:
+    """The strong tag of an answer: a hash and, before it, the version of what is shown.
+
+    Args:
+        kind: The media type of a body; or of which release, where the content is no body.
+        content: The body, or what this release makes the body of.
+        version: The version, where one resource is shown.
+    """
+    digest = hashlib.blake2b(kind.encode() + b"\n" + content, digest_size=8).hexdigest()
+    return f'"{digest}"' if version is None else f'"{version}.{digest}"'
 
 
 def lists_entity_tag(if_none_match: str, entity_tag: str) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy import (
     SQLColumnExpression,
     UnaryExpression,
     and_,
-    literal,
+    bindparam,
     or_,
     tuple_,
 )
@@ -130,14 +130,14 @@ class Key:
         """The term for ORDER BY."""
         return self.column.desc() if self.descending else self.column.asc()
 
-    def literal(self, value: Any) -> ColumnElement[Any]:
-        """The value as the column's own type would send it."""
+    def parameter(self, name: str) -> ColumnElement[Any]:
+        """A parameter whose value is sent as the column's own type would send it."""
         # Every column has a type; only the declared base of columns and attributes lacks it.
-        return literal(value, self.column.type)  # type: ignore[attr-defined]
+        return bindparam(name, type_=self.column.type)  # type: ignore[attr-defined]
 
 
-def beyond(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
-    """The condition for rows that come after the row with these values.
+def beyond(keys: Sequence[Key], names: Sequence[str]) -> ColumnElement[bool]:
+    """The condition for rows that come after the row whose values have these parameters.
 
     Keys of one direction are compared as one row value, `(title, id) > (?, ?)`, which both
     engines answer from an index on these columns. Where the direction changes, the keys before
@@ -147,9 +147,9 @@ def beyond(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
         (n for n, key in enumerate(keys) if key.descending != keys[0].descending), len(keys)
     )
     row = tuple_(*(key.column for key in keys[:turn]))
-    place = tuple_(*(key.literal(value) for key, value in zip(keys[:turn], values, strict=False)))
+    place = tuple_(*(key.parameter(name) for key, name in zip(keys[:turn], names, strict=False)))
     ahead = row < place if keys[0].descending else row > place
     if turn == len(keys):
         return ahead
     level_or_ahead = row <= place if keys[0].descending else row >= place
-    return and_(level_or_ahead, or_(ahead, beyond(keys[turn:], values[turn:])))
+    return and_(level_or_ahead, or_(ahead, beyond(keys[turn:], names[turn:])))

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 from pydantic import SecretStr
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -17,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePoo
 
 from circdesk.db.errors import busy
 from circdesk.db.generations import generations_for
-from circdesk.db.patience import PatientConnection, patience_beyond
+from circdesk.db.patience import PatientConnection, PlainCursor, patience_beyond
 from circdesk.db.turns import Turns, WritingInTurn, turns_at
 from circdesk.settings import Settings
 
@@ -89,6 +90,7 @@ def _sqlite(url: URL, settings: Settings, **pool: Any) -> Engine:
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(
         url,
+        json_deserializer=orjson.loads,
         # `isolation_level=None` keeps the driver from opening transactions by its own rules; the
         # driver's newer `autocommit` attribute exists only from Python 3.12.
         connect_args={
@@ -180,6 +182,7 @@ def _postgresql(url: URL, settings: Settings, **pool: Any) -> Engine:
         # Transactions are opened by `_begin_postgresql`; to switch the driver's own autocommit
         # for each unit of work would take longer than the statement in it.
         isolation_level="AUTOCOMMIT",
+        json_deserializer=orjson.loads,
         use_native_hstore=False,  # Asking for its type would cost a query at each connect.
         **pool,
     )
@@ -199,6 +202,7 @@ def _connect_postgresql(
     patience: float,
 ) -> PatientConnection:
     connection = PatientConnection.connect(*arguments, **options)
+    connection.cursor_factory = PlainCursor
     connection.patience = patience
     return connection
 

@@ -2,23 +2,26 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypedDict
 
-from sqlalchemy import FromClause, Label, Row, Select, SQLColumnExpression, func, select
+from sqlalchemy import FromClause, Integer, Label, Row, SQLColumnExpression, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from circdesk.contract.problems import Problem, fault
 from circdesk.db.cursors import CursorSigner, Key, beyond, canonical, invalid_cursor
 from circdesk.db.engine import CURSOR_KEY
+from circdesk.db.rows import AnySelect, Shapes, Values, engine_of, read_rows
 
 REACH = 10_000
 # The cursor that stands before the first row of any list.
 START = "start"
+# The parameters of a part.
+_LIMIT, _SKIPPED = "part_limit", "part_skipped"
 _PLACE = frozenset(("page", "per_page", "cursor", "sort"))
 
 JSON = dict[str, Any]
-AnySelect = Select[*tuple[Any, ...]]
 Present = Callable[[Row[*tuple[Any, ...]]], JSON]
 Show = Callable[[FromClause], AnySelect]
 Relation = Literal["exact", "at_least"]
@@ -78,6 +81,7 @@ def paginate(
     sorts: Sorts,
     query: PageQuery,
     present: Present,
+    values: Values = MappingProxyType({}),
     unique: SQLColumnExpression[Any] | None = None,
     scope: str | None = None,
     without_cursor: Mapping[str, str] = MappingProxyType({}),
@@ -96,6 +100,7 @@ def paginate(
             `-name` turns all of them round.
         query: Place, sort, and every filter, parts of the path included: a cursor is only good
             for the same ones.
+        values: Those of the statement's own named parameters.
         present: Makes an item of a row, whose columns are those of the statement and then some.
         unique: The column that decides among equals; by default the first entity's `id`.
         scope: The list's operationId; by default `list_` and the first entity's table.
@@ -114,10 +119,11 @@ def paginate(
     keys = _keys(sorts, query["sort"], entity.id if unique is None else unique)
     listing = _Listing(
         session,
-        statement.add_columns(*_labelled(keys)).order_by(*(key.order for key in keys)),
+        statement,
         keys,
         query,
         present,
+        values,
         scope=scope or f"list_{entity.__tablename__}",
         walked_by=without_cursor.get(query["sort"].removeprefix("-"), query["sort"]),
         show=show,
@@ -133,9 +139,17 @@ def _keys(sorts: Sorts, sort: str, unique: SQLColumnExpression[Any]) -> list[Key
     return [*keys, Key(unique, keys[-1].descending)]
 
 
+def _names(keys: Sequence[Key]) -> list[str]:
+    """The names of the parameters that say after which row a part begins."""
+    return [f"part_after_{place}" for place in range(len(keys))]
+
+
 def _labelled(keys: Sequence[Key]) -> Iterator[Label[Any]]:
     # Under names of their own they never hide a column that the statement selects itself.
     return (key.column.label(f"sort_key_{place}") for place, key in enumerate(keys))
+
+
+_shapes = Shapes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +157,11 @@ class _Listing:
     """One request for a part of a list."""
 
     session: Session
-    ordered: AnySelect
+    statement: AnySelect
     keys: Sequence[Key]
     query: PageQuery
     present: Present
+    values: Values
     scope: str
     # The sort by which a cursor can walk the list; the one that was asked for, if it can.
     walked_by: str
@@ -164,15 +179,14 @@ class _Listing:
         values = [] if cursor == START else self._signer().read(cursor)
         if self.query["page"] > 1:
             raise invalid_cursor("Send either a cursor or a page, not both.")
-        part = self._part(self.ordered.where(beyond(self.keys, values)) if values else self.ordered)
-        return replace(part, total=None)
+        return replace(self._part(after=values), total=None)
 
     def numbered(self) -> Page:
         page, per_page = self.query["page"], self.query["per_page"]
         if page * per_page > REACH:
             raise self._out_of_reach()
         skipped = (page - 1) * per_page
-        part = self._part(self.ordered.offset(skipped))
+        part = self._part(skipped=skipped)
         # Rows that were seen count even if they went while the others were counted.
         total = skipped + len(part.items) + part.has_next if part.items else 0
         if part.has_next or (page > 1 and not part.items):
@@ -180,9 +194,14 @@ class _Listing:
         relation: Relation = "at_least" if total > REACH else "exact"
         return replace(part, page=page, total=min(total, REACH), total_relation=relation)
 
-    def _part(self, statement: AnySelect) -> Page:
+    def _part(self, *, after: Sequence[Any] = (), skipped: int = 0) -> Page:
         per_page = self.query["per_page"]
-        rows = self.session.execute(self._shown(statement.limit(per_page + 1))).all()
+        places = dict(zip(_names(self.keys), after, strict=False))
+        rows = self._execute(
+            ("part", bool(after), bool(skipped)),
+            partial(self._shown, after=bool(after), skips=bool(skipped)),
+            places | {_LIMIT: per_page + 1} | ({_SKIPPED: skipped} if skipped else {}),
+        )
         shown, has_next = rows[:per_page], len(rows) > per_page
         next_cursor = None
         if has_next and self.has_cursor:
@@ -193,7 +212,24 @@ class _Listing:
             total = getattr(rows[0], total) if rows else None
         return Page(items, per_page, has_next, self.has_cursor, next_cursor, total=total)
 
-    def _shown(self, part: AnySelect) -> AnySelect:
+    def _execute(
+        self, kind: tuple[object, ...], make: Callable[[AnySelect], AnySelect], values: JSON
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The rows of what is made of the statement, by its kind and what all parts depend on."""
+        of_list = (self.scope.partition(":")[0], self.query["sort"], engine_of(self.session))
+        shaped = _shapes.find(self.statement, (*of_list, *kind), make)
+        values = {**shaped.values, **self.values, **values}
+        # Entities are the session's; columns need nothing of it.
+        if self.show is None:
+            return self.session.execute(shaped.statement, values).all()
+        return read_rows(self.session, shaped.statement, values).all()
+
+    def _shown(self, statement: AnySelect, *, after: bool, skips: bool) -> AnySelect:
+        part = self._ordered(statement).limit(bindparam(_LIMIT, type_=Integer))
+        if after:
+            part = part.where(beyond(self.keys, _names(self.keys)))
+        if skips:
+            part = part.offset(bindparam(_SKIPPED, type_=Integer))
         if self.show is None:
             return part
         narrow = part.subquery("part")
@@ -205,12 +241,18 @@ class _Listing:
         wide = self.show(narrow).add_columns(*columns, *(column for _, column in places))
         return wide.order_by(*(Key(column, key.descending).order for key, column in places))
 
+    def _ordered(self, statement: AnySelect) -> AnySelect:
+        keys = statement.add_columns(*_labelled(self.keys))
+        return keys.order_by(*(key.order for key in self.keys))
+
     def _count(self) -> int:
+        ((count,),) = self._execute(("count",), self._counted, {})
+        return int(count)
+
+    def _counted(self, statement: AnySelect) -> AnySelect:
         unique = self.keys[-1].column
-        matches = self.ordered.with_only_columns(unique, maintain_column_froms=True)
-        matches = matches.order_by(None).limit(REACH + 1)
-        count = select(func.count()).select_from(matches.subquery())
-        return self.session.execute(count).scalar_one()
+        matches = statement.with_only_columns(unique, maintain_column_froms=True)
+        return select(func.count()).select_from(matches.limit(REACH + 1).subquery())
 
     def _signer(self) -> CursorSigner:
         key: bytes = self.session.get_bind().get_execution_options()[CURSOR_KEY]

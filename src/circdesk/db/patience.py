@@ -7,6 +7,26 @@ from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
 
+class PlainCursor(psycopg.Cursor[Any]):
+    """A cursor that describes its columns with tuples.
+
+    SQLAlchemy reads names and types, after each statement; the driver makes objects that could
+    tell more, which takes it as long as to read the row.
+    """
+
+    @property
+    def description(self) -> Any:
+        """Name and type of each column (PEP 249), or None where there are none."""
+        result = self.pgresult
+        if result is None or not result.nfields:
+            return None
+        nothing = (None,) * 5
+        return [
+            (name.decode() if (name := result.fname(place)) else "", result.ftype(place), *nothing)
+            for place in range(result.nfields)
+        ]
+
+
 class PatientConnection(psycopg.Connection[Any]):
     """A connection that waits for each answer for so long, and then hangs up.
 

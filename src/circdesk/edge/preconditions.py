@@ -32,6 +32,8 @@ from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.db.versions import (
     ChangedMeanwhile,
     PreconditionFailed,
+    Shown,
+    expect_known,
     expect_versions,
     shown_version,
 )
@@ -39,6 +41,8 @@ from circdesk.visits import visiting
 
 # What a 304 repeats of the answer that it stands for (RFC 9110, 15.4.5), beside its tag.
 _REPEATED = frozenset(("cache-control", "vary"))
+# The arguments for the edge in which a reader says what it has.
+_HAVING = ("if_none_match", "if_modified_since")
 
 
 class PreconditionRequired(Problem):
@@ -80,8 +84,14 @@ def preconditions(operation: Operation, call: Call, sessions: Sessions) -> Itera
         raise DatabaseBusy(problem.message, headers={"Retry-After": "1"}) from problem
 
 
-def expect_condition(session: Session, call: Call) -> None:
-    """Let what follows in the session change only the versions that If-Match lists."""
+def expect_condition(session: Session, operation: Operation, call: Call) -> None:
+    """Let what follows change only the versions that If-Match lists, and show nothing known."""
+
+    def has(shown: Shown) -> bool:
+        return not_modified(call, _tag(operation, shown), shown.updated_at)
+
+    if any(call.edge.get(name) is not None for name in _HAVING) and _shows_one(operation):
+        expect_known(session, has)
     if_match = call.edge.get("if_match")
     versions = None if if_match is None else listed_versions(if_match)
     if versions is not None:
@@ -96,8 +106,8 @@ def with_validators(session: Session, operation: Operation, call: Call, answer: 
         # It was made before, and so was its tag.
         return answer
     shown = shown_version(session)
-    validators = {"ETag": _tag(session, answer)}
-    if shown is not None and "Last-Modified" in operation.responses[answer.status].headers.names:
+    validators = {"ETag": _tag(operation, shown, answer)}
+    if shown is not None and _shows_one(operation):
         validators["Last-Modified"] = http_date(shown.updated_at)
     updated_at = shown.updated_at if shown else None
     if not_modified(call, validators["ETag"], updated_at):
@@ -126,10 +136,24 @@ def not_modified_answer(tag: str, headers: Mapping[str, str]) -> Answer:
     return Answer(304, None, b"", {"ETag": tag, **repeated})
 
 
-def _tag(session: Session, answer: Answer) -> str:
-    shown = shown_version(session)
-    body = cast("bytes", answer.body)
-    return entity_tag(answer.media_type or "", body, shown.version if shown else None)
+def known_answer(operation: Operation, shown: Shown) -> Answer:
+    """The 304 to a caller who has what would have been shown."""
+    return not_modified_answer(_tag(operation, shown), {})
+
+
+def _shows_one(operation: Operation) -> bool:
+    """Whether it answers one resource, and not what is made of several."""
+    return "Last-Modified" in operation.responses[operation.success].headers.names
+
+
+def _tag(operation: Operation, shown: Shown | None, answer: Answer | None = None) -> str:
+    """The tag of an answer, which need not be there where all is known that it follows from."""
+    version = shown.version if shown else None
+    if shown is not None and shown.content is not None and _shows_one(operation):
+        release: str = flask.current_app.extensions["circdesk.release"]
+        return entity_tag(release, shown.content.encode(), version)
+    answer = cast("Answer", answer)
+    return entity_tag(answer.media_type or "", cast("bytes", answer.body), version)
 
 
 def _reading(operation: Operation, call: Call) -> list[dict[str, Any]]:
@@ -159,6 +183,7 @@ def _current_tag(operation: Operation, call: Call, sessions: Sessions) -> str | 
     arguments = {name: call.arguments[name] for name in read.path_parameters.names}
     with visiting(call.visit), unit_of_work(sessions, writing=False) as session:
         try:
-            return _tag(session, make_answer(read, handler(**arguments), {}))
+            answer = make_answer(read, handler(**arguments), {})
+            return _tag(read, shown_version(session), answer)
         except Problem:
             return None

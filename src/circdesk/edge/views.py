@@ -19,9 +19,15 @@ from circdesk.contract.requests import InternalError
 from circdesk.contract.streams import LimitedReader, Upload
 from circdesk.db.pagination import Page
 from circdesk.db.unit_of_work import Sessions, unit_of_work
+from circdesk.db.versions import AlreadyKnown
 from circdesk.edge.idempotency import Idempotency, Settled
 from circdesk.edge.lists import list_answer
-from circdesk.edge.preconditions import expect_condition, preconditions, with_validators
+from circdesk.edge.preconditions import (
+    expect_condition,
+    known_answer,
+    preconditions,
+    with_validators,
+)
 from circdesk.spans import span
 from circdesk.visits import Visit, visiting
 
@@ -46,13 +52,15 @@ def make_view_factory(
                 # What a handler wrote is committed only once its answer has been checked.
                 work = unit_of_work(sessions, writing=not operation.safe)
                 session = stack.enter_context(work)
-                expect_condition(session, call)
+                expect_condition(session, operation, call)
                 url = flask.request.environ["REQUEST_URI"]
                 once = idempotency.begin(session, call, url, arguments)
                 try:
                     with span(operation.operation_id):
                         returned = handler(**arguments)
                     answer = _answer(operation, returned)
+                except AlreadyKnown as known:
+                    answer = known_answer(operation, known.shown)
                 except Problem as problem:
                     if not problem.commits:
                         raise

@@ -6,21 +6,24 @@ from uuid import UUID
 
 from sqlalchemy import Row, func, inspect, select
 from sqlalchemy.orm import Session, raiseload
+from sqlalchemy.orm.attributes import flag_modified
 
 from circdesk import clock
 from circdesk.contract.requests import NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate
 from circdesk.db.text import sort_key
-from circdesk.db.versions import raise_if_modified, show_version
+from circdesk.db.versions import raise_if_known, raise_if_modified, show_alone
 from circdesk.news.models import Post, PostTag
 
 JSON = dict[str, Any]
 
-# The tags of each post of a list in the list's own statement; no tag holds a blank.
+# The tags of each post in the post's own statement, so that they are of its version; no tag holds a
+# blank.
 _ORDERED = select(PostTag.name).where(PostTag.post_id == Post.id).order_by(PostTag.position)
 _TAGS = select(
     func.aggregate_strings(_ORDERED.correlate(Post).subquery().c.name, " ")
 ).scalar_subquery()
+_SHOWN = select(Post, _TAGS.label("tags")).options(raiseload(Post.tags))
 
 _SORTS = {"title": (Post.sort_title,), "published_at": (Post.published_at,)}
 
@@ -36,7 +39,7 @@ class PostQuery(PageQuery):
 
 def list_posts(session: Session, query: PostQuery) -> Page:
     """One page of the posts that match."""
-    found = select(Post, _TAGS.label("tags")).options(raiseload(Post.tags))
+    found = _SHOWN
     if query["tag"] is not None:
         found = found.where(Post.tags.any(PostTag.name == query["tag"]))
     if query["author"] is not None:
@@ -59,9 +62,12 @@ def create_post(session: Session, content: JSON) -> JSON:
 
 def read_post(session: Session, post_id: UUID) -> JSON:
     """One post. Raises NotFound."""
-    post = _find(session, post_id)
-    show_version(session, post)
-    return present(post)
+    raise_if_known(session, Post, Post.id == post_id)
+    row = session.execute(_SHOWN.where(Post.id == post_id)).one_or_none()
+    if row is None:
+        raise _unknown(post_id)
+    show_alone(session, row[0])
+    return _present_row(row)
 
 
 def replace_post(session: Session, post_id: UUID, content: JSON) -> JSON:
@@ -110,13 +116,6 @@ def _present(post: Post, tags: list[str]) -> JSON:
     }
 
 
-def _find(session: Session, post_id: UUID) -> Post:
-    post = session.get(Post, post_id)
-    if post is None:
-        raise _unknown(post_id)
-    return post
-
-
 def _unknown(post_id: UUID) -> NotFound:
     return NotFound(f"No post has the id {post_id}.")
 
@@ -139,8 +138,10 @@ def _fill(post: Post, content: JSON) -> None:
     post.published_at = content["published_at"] or post.published_at
     kept = {tag.name: tag for tag in post.tags}
     if inspect(post).has_identity and [*kept] != (content["tags"] or []):
-        # The tags are a table of their own; by this the change counts as one of the post.
+        # The tags are a table of their own; by this the change counts as one of the post, also
+        # where the clock stands still.
         post.updated_at = clock.now()
+        flag_modified(post, "updated_at")
     post.tags = [kept.get(name) or PostTag(name=name) for name in content["tags"] or ()]
     for position, tag in enumerate(post.tags):
         tag.position = position

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from circdesk.accounts.models import User
 from circdesk.accounts.users import find_user
-from circdesk.catalog.branches import read_branch
-from circdesk.catalog.copies import read_copy
+from circdesk.catalog.branches import find_branch
+from circdesk.catalog.copies import find_copy
 from circdesk.circulation.policies.loan_policies import present_policy
 from circdesk.circulation.policies.matching import find_rules
 from circdesk.visits import Caller
@@ -44,10 +44,10 @@ def _asked(session: Session, caller: Caller, query: EffectiveQuery) -> JSON:
         user = find_user(session, query["user"], _is_visible_to(caller))
         asked["user_category"] = user.category
     if query["copy"] is not None:
-        copy = read_copy(session, query["copy"])
-        asked |= {name: copy[name] for name in ("material_type", "branch_id")}
+        copy = find_copy(session, query["copy"])
+        asked |= {"material_type": copy.material_type, "branch_id": copy.branch_id}
     if query["branch"] is not None:
-        asked["branch_id"] = read_branch(session, query["branch"])["id"]
+        asked["branch_id"] = find_branch(session, query["branch"]).id
     own = {"user_category": query["user_category"], "material_type": query["material_type"]}
     return asked | {name: value for name, value in own.items() if value is not None}
 

@@ -20,7 +20,7 @@ from circdesk.contract.requests import NotFound
 from circdesk.db.engine import CURRENCY
 from circdesk.db.errors import raises_on
 from circdesk.db.pagination import Page, PageQuery, paginate
-from circdesk.db.versions import raise_if_modified, show_version
+from circdesk.db.versions import raise_if_known, raise_if_modified, show_alone
 
 JSON = dict[str, Any]
 
@@ -89,8 +89,9 @@ def create_policy(session: Session, content: JSON) -> JSON:
 
 def read_policy(session: Session, policy_id: UUID) -> JSON:
     """One rule. Raises NotFound."""
+    raise_if_known(session, LoanPolicy, LoanPolicy.id == policy_id)
     policy = _find(session, policy_id)
-    show_version(session, policy)
+    show_alone(session, policy)
     return present_policy(session, policy)
 
 
