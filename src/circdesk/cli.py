@@ -44,7 +44,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
 ) -> None:
     """Serve the API."""
-    # The libraries of the server take a second to load, for which no other command should wait.
+    # What the server needs takes half a second to load, for which no other command should wait.
     with lasting():
         from circdesk.commands.serve import serve as run_server  # noqa: PLC0415
 
