@@ -136,5 +136,15 @@ def test_faults_beyond_the_form_are_not_sound(place: list[Any], value: Any) -> N
     assert not is_sound(document)
 
 
+def test_a_parameter_that_is_a_schema_is_not_sound() -> None:
+    parameters = ["paths", "/pears/{pear_id}", "patch", "parameters"]
+    assert not is_sound(changed(parameters, [{"$ref": "#/components/schemas/Pear"}]))
+
+
+def test_parts_in_a_circle_are_not_sound() -> None:
+    parts = [{"$ref": "#/components/schemas/Ripe"}]
+    assert not is_sound(changed(["components", "schemas", "Pear", "allOf"], parts))
+
+
 def test_a_document_without_operations_is_sound() -> None:
     assert is_sound(PEARS | {"paths": {}})

@@ -34,7 +34,8 @@ def is_sound(document: JSON) -> bool:
             and all(_has_its_parameters(*each) for each in _operations(document))
             and _has_sound_schemas(document)
         )
-    except ContractError:
+    except (ContractError, AttributeError, LookupError, RecursionError, TypeError):
+        # A reference may lead to another kind of part than it should, or into a circle.
         return False
 
 
