@@ -13,6 +13,7 @@ It needs `requirements-bench.txt`; `make bench` sees to that. It writes `benchma
 """
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -24,7 +25,7 @@ from typing import Any
 import psycopg
 from chart import chart, table  # type: ignore[import-not-found]  # It lies beside this file.
 from choosing import choose  # type: ignore[import-not-found]
-from contestants import ALL, Database, running  # type: ignore[import-not-found]
+from contestants import ALL, HERE, Database, running  # type: ignore[import-not-found]
 from generators import CONNECTIONS, generator  # type: ignore[import-not-found]
 from goals import judge, told  # type: ignore[import-not-found]
 from lent_books import add_people  # type: ignore[import-not-found]
@@ -33,6 +34,7 @@ from measuring import CORES_MEASURED, Run, tell  # type: ignore[import-not-found
 from search import server  # type: ignore[import-not-found]
 from sqlalchemy import make_url
 
+import circdesk
 from tokens import CORES, make_settings, migrated  # type: ignore[import-not-found]
 
 JSON = dict[str, Any]
@@ -54,6 +56,10 @@ def main() -> None:
     given = arguments.parse_args()
     # Nothing that starts here, PostgreSQL least of all, is to share a core with what is measured.
     os.sched_setaffinity(0, CORES[CORES_MEASURED:] or CORES)
+    # pip compiles what it installs. A checkout is compiled at its first start, which is measured
+    # here, or at every start where nothing may write bytecode.
+    for place in (*circdesk.__path__, str(HERE)):
+        compileall.compile_dir(place, quiet=1)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         with server(directory, [0], MAX_CONNECTIONS) as (uri,):

@@ -12,7 +12,7 @@ app = typer.Typer(help="Check the contract.", no_args_is_help=True)
 @app.command()
 def check() -> None:
     """Check that the contract is valid and fits the handlers, as the start does."""
-    # What validates OpenAPI takes a second to load, for which no other command should wait.
+    # It needs Connexion, for whose quarter of a second no other command should wait.
     from circdesk.contract.contract import load_contract  # noqa: PLC0415
 
     contract = load_contract(directory("openapi"))

@@ -64,7 +64,7 @@ def create(
 
 def _checked(content: JSON) -> JSON:
     """The user as the contract takes it, with its defaults. Raises InvalidRequest."""
-    # What compiles the contract takes a second to load, for which no other command should wait.
+    # It needs Connexion, for whose quarter of a second no other command should wait.
     from circdesk.contract.contract import Contract  # noqa: PLC0415
 
     body = Contract(load_bundle(directory("openapi"))).operations["create_user"].body

@@ -166,7 +166,7 @@ def compile_operation(
         method: Its method, in lower case.
         schemas: The document's schemas.
         shared: The responses that operations refer to, by their reference, compiled so far. Nearly
-            all responses are such, and each of them takes a quarter of a megabyte.
+            all responses are such; one for each of their places would take 11 MB.
 
     Raises:
         ContractError: It is valid OpenAPI, and this service cannot serve it.

@@ -9,6 +9,7 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 import jsonschema_rs
+import orjson
 
 from circdesk.contract.documents import ContractError
 
@@ -156,6 +157,7 @@ class Schemas:
             name: to_json_schema(schema) for name, schema in kinds.get("schemas", {}).items()
         }
         self._registry = jsonschema_rs.Registry([(_BASE, {"components": {"schemas": schemas}})])
+        self._checks: dict[tuple[bytes, bool], Check] = {}
 
     def compile(self, schema: JSON, *, answered: bool = False) -> "Check":
         """A check for a schema of the document, for what is read or for what is answered.
@@ -163,10 +165,15 @@ class Schemas:
         Raises:
             ContractError: The schema is none, or refers to what is not a schema.
         """
-        try:
-            return Check(self._compile(schema, _FORMATS if answered else _FORMATS_READ))
-        except jsonschema_rs.ValidationError as error:
-            raise ContractError(f"a schema cannot be compiled: {error.message}") from error
+        # Most schemas stand in many places, and each compiled one takes a tenth of a megabyte.
+        key = orjson.dumps(schema), answered
+        if key not in self._checks:
+            try:
+                validator = self._compile(schema, _FORMATS if answered else _FORMATS_READ)
+            except jsonschema_rs.ValidationError as error:
+                raise ContractError(f"a schema cannot be compiled: {error.message}") from error
+            self._checks[key] = Check(validator)
+        return self._checks[key]
 
     def _compile(
         self, schema: JSON, formats: dict[str, Callable[[str], bool]]

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from itertools import accumulate
 from struct import Struct
 
-from pymarc.marc8 import marc8_to_unicode
-
 from circdesk.catalog.imports.reading.marc.fields import MarcRecord, marc_record
 from circdesk.catalog.imports.reading.marc.stream import LONGEST_RECORD, RECORD_END
 from circdesk.catalog.imports.reading.records import UnreadableRecordError
@@ -154,6 +152,9 @@ def _decode_marc8(field: bytes) -> str:
 def _marc8_text(data: bytes) -> str:
     if data.isascii() and _ESCAPE not in data:
         return data.decode("ascii")
+    # Its tables take 5 MB of every process, and few of them ever read MARC-8.
+    from pymarc.marc8 import marc8_to_unicode  # noqa: PLC0415
+
     try:
         return str(marc8_to_unicode(data, hide_utf8_warnings=True))
     except UnicodeDecodeError:
