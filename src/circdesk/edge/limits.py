@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 from flask_limiter import Limiter
@@ -61,7 +62,6 @@ class RateLimits:
     """
 
     def __init__(self, limiter: Limiter, buckets: Buckets) -> None:
-        # It has a storage once it is bound.
         self._limiter = limiter
         self._buckets = buckets
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="limits")
@@ -71,8 +71,9 @@ class RateLimits:
         self._pool.shutdown()
         self._storage.close()
 
-    @property
+    @cached_property
     def _storage(self) -> WindowStorage:
+        # The limiter has one once it is bound.
         return cast("WindowStorage", self._limiter.storage)
 
     def around(self, view: View) -> View:
