@@ -4,10 +4,14 @@ import fcntl
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+# Seconds after which it is looked up again whether the open file still is the one at the path.
+_LOOK_SECONDS = 1.0
 
 
 class SteadyStream:
@@ -43,8 +47,9 @@ class RotatingFile:
 
     Each line is one appending write, which the kernel keeps whole. Whoever finds the file full
     renames it, while the others are kept from doing so by a lock; they notice before their next
-    line, and what they had written until then stands in the file that was set aside. What cannot
-    be written, as when the disk is full, is dropped, and told on standard error once.
+    line, and what they had written until then stands in the file that was set aside. That somebody
+    else has moved it is noticed within a second. What cannot be written, as when the disk is full,
+    is dropped, and told on standard error once.
 
     Args:
         path: The file; `path.1` is the one before it, and so on.
@@ -60,6 +65,7 @@ class RotatingFile:
         self._lock = threading.Lock()
         self._failing = self._torn = False
         self._descriptor = self._open()
+        self._next_look = 0.0
 
     def write(self, text: str) -> int:
         """Append a text of whole lines."""
@@ -94,8 +100,11 @@ class RotatingFile:
 
     def _follow(self) -> None:
         """Go on in the present file, and in a new one where that is full."""
-        if not self._is_present():
-            self._reopen()
+        now = time.monotonic()
+        if now >= self._next_look or self._failing:
+            self._next_look = now + _LOOK_SECONDS
+            if not self._is_present():
+                self._reopen()
         if os.fstat(self._descriptor).st_size < self._most_bytes:
             return
         with self._alone():

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -10,6 +11,8 @@ import structlog
 from circdesk.edge.log_files import RotatingFile, SteadyStream
 from circdesk.edge.redaction import redact
 from circdesk.settings import Settings, SettingsError
+
+_JSON_FORM = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
 
 
 def configure_logs(settings: Settings) -> None:
@@ -22,9 +25,9 @@ def configure_logs(settings: Settings) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
+        _stamper(settings),
     ]
     renderer = _renderer(settings, colors=place.isatty())
     structlog.configure(
@@ -56,6 +59,20 @@ def _place(settings: Settings) -> RotatingFile | SteadyStream:
         raise SettingsError(message) from None
 
 
+def _stamper(settings: Settings) -> structlog.typing.Processor:
+    if settings.log_format == "json":
+        return _stamp
+    return structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+
+def _stamp(
+    _logger: object, _name: str, entry: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Add the time as such, which is turned into text with the rest of the line."""
+    entry["timestamp"] = datetime.now(UTC)
+    return entry
+
+
 def _renderer(settings: Settings, *, colors: bool) -> structlog.typing.Processor:
     if settings.log_format == "json":
         return structlog.processors.JSONRenderer(serializer=_to_json)
@@ -68,4 +85,4 @@ def _renderer(settings: Settings, *, colors: bool) -> structlog.typing.Processor
 
 def _to_json(entry: dict[str, Any], *, default: Any) -> str:
     """The same as the standard library's, in a fraction of the time."""
-    return orjson.dumps(entry, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(entry, default=default, option=_JSON_FORM).decode()
