@@ -190,8 +190,11 @@ class Authenticator:
 
 def read_cookie(headers: RawHeaders) -> str | None:
     """The token in the session's cookie."""
+    sent = headers.get(b"cookie")
+    if sent is None:
+        return None
     try:
-        cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
+        cookie = SimpleCookie(sent.decode("latin-1")).get(COOKIE)
     except CookieError:
         return None
     return cookie.value if cookie else None

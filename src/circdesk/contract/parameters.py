@@ -103,6 +103,7 @@ class Parameters:
                 "required": required if place != "path" else [],
             }
         )
+        self._may_be_empty = self._check.is_valid({})
         self._defaults = Defaults({reader.name: reader.default for reader in readers})
         self._raw_keys = [(key, key.encode()) for key in self._readers]
         self.names = tuple(reader.name for reader in readers)
@@ -113,6 +114,8 @@ class Parameters:
         Parameters that were not sent have their default, or None.
         """
         found: dict[str, Any] = {}
+        if not values and self._may_be_empty:
+            return self._defaults.fill(found)
         for key, texts in values.items():
             reader = self._readers.get(key)
             if reader is None:

@@ -3,6 +3,8 @@
 How many requests run or wait at once is bounded where they cross to their threads.
 """
 
+from itertools import chain
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from circdesk.contract.environ import request_uri
@@ -68,7 +70,7 @@ def _find_problem(scope: Scope) -> Problem | None:
     headers = scope["headers"]
     if len(headers) > _MOST_HEADERS:
         return _headers_too_large("count", f"{_MOST_HEADERS} headers", _MOST_HEADERS)
-    if sum(len(name) + len(value) for name, value in headers) > _LONGEST_HEADERS:
+    if sum(map(len, chain.from_iterable(headers))) > _LONGEST_HEADERS:
         return _headers_too_large("size", f"{_LONGEST_HEADERS} bytes", _LONGEST_HEADERS)
     return None
 

@@ -48,13 +48,19 @@ class GuardedDoor:
             RateLimitExceeded: Too much was refused at this address, and one of its credentials is
                 being looked up already; else a flood would keep everybody from being identified.
         """
-        bucket = self._buckets.of_address(_address(scope), "anonymous")
-        if _has_credential(headers) and self._limits.is_full(bucket):
-            visit = await self._authenticate_alone(bucket, target, scope, headers)
-        else:
+        bucket = self._find_full(scope) if _has_credential(headers) else None
+        visit: Visit
+        if bucket is None:
             visit = await self._authenticate(target, scope, headers)
+        else:
+            visit = await self._authenticate_alone(bucket, target, scope, headers)
         scope[_VISIT] = visit
         return visit
+
+    def _find_full(self, scope: Scope) -> Bucket | None:
+        """The bucket of the address, if it is known that nothing is left of it."""
+        bucket = self._buckets.of_address(_address(scope), "anonymous")
+        return bucket if self._limits.is_full(bucket) else None
 
     async def _authenticate_alone(
         self, bucket: Bucket, target: Operation | WebPage, scope: Scope, headers: RawHeaders

@@ -45,4 +45,4 @@ class SecurityHeaders:
 
     def _with_ours(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         names = {name for name, _ in headers}
-        return [*headers, *self._fixed, *(each for each in _UNLESS_SET if each[0] not in names)]
+        return [*headers, *self._fixed, *[each for each in _UNLESS_SET if each[0] not in names]]
