@@ -96,9 +96,8 @@ class Authenticator:
         # Whoever reads a lenient operation's request knows its credentials, too.
         lenient = isinstance(target, Operation) and target.lenient
         if target.security and not lenient:
-            caller = await self._from_headers(headers)
-            if caller is None or not _takes(target, caller):
-                caller, stale = await self._from_cookie(target, headers)
+            if has_credential(headers):
+                caller, stale = await self._identify(target, headers)
             scope[CALLER] = caller
             _raise_if_not_permitted(target, caller, headers, stale=stale)
         client = scope.get("client")
@@ -110,6 +109,15 @@ class Authenticator:
             user_agent=agent or None,
             stale_session=stale,
         )
+
+    async def _identify(
+        self, target: Operation | WebPage, headers: RawHeaders
+    ) -> tuple[Caller | None, bool]:
+        """The caller, and whether there is a cookie that is stale."""
+        caller = await self._from_headers(headers)
+        if caller is not None and _takes(target, caller):
+            return caller, False
+        return await self._from_cookie(target, headers)
 
     async def _from_headers(self, headers: RawHeaders) -> Caller | None:
         """The caller by the first credential that was sent in a header; all of them are checked."""
@@ -188,13 +196,15 @@ class Authenticator:
             return find(session)
 
 
+def has_credential(headers: RawHeaders) -> bool:
+    """Whether there is anything in which a credential could be."""
+    return b"authorization" in headers or b"x-api-key" in headers or b"cookie" in headers
+
+
 def read_cookie(headers: RawHeaders) -> str | None:
     """The token in the session's cookie."""
-    sent = headers.get(b"cookie")
-    if sent is None:
-        return None
     try:
-        cookie = SimpleCookie(sent.decode("latin-1")).get(COOKIE)
+        cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
     except CookieError:
         return None
     return cookie.value if cookie else None

@@ -5,7 +5,6 @@ each walk a router of their own and build their validators anew for each request
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +46,6 @@ Refuse = Callable[[Scope, Receive, Send, Problem, Operation | None], Awaitable[N
 
 # As many faults as a problem tells; who sends more has not read the contract.
 _MOST_FAULTS = 100
-_PARAMETER = re.compile(r"\{([^}]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +268,7 @@ def _decode_segments(
     operation: Operation, segments: tuple[str, ...], faults: Faults
 ) -> dict[str, str]:
     named = {}
-    for name, segment in zip(_PARAMETER.findall(operation.path), segments, strict=True):
+    for name, segment in zip(operation.segments, segments, strict=True):
         try:
             named[name] = decode(segment)
         except ValueError:

@@ -1,7 +1,9 @@
 """Operations, compiled once from the contract: what each takes, checks, and may answer."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from circdesk.contract.documents import ContractError, resolve
@@ -36,6 +38,7 @@ EDGE_HEADERS = frozenset(
 )
 # In a merge patch, a member that was not sent means that it stays as it is (RFC 7396).
 _MERGE_PATCH = "application/merge-patch+json"
+_PARAMETER = re.compile(r"\{([^}]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Operation:
         produces: The media types of its successful answers.
         lenient: Whether its handler reads the request by rules of its own, as OAuth's endpoints
             do; the contract marks it with `x-lenient`.
+        segments: The names of the parameters that stand in its path, in their order there.
         safe: Whether it only reads, as GET does (RFC 9110, 9.2.1), and a POST that the contract
             marks with `x-safe`.
         edge: The names of those arguments that are for the edge and not for the handler; the
@@ -95,6 +99,7 @@ class Operation:
     tag: str
     method: str
     path: str
+    segments: tuple[str, ...]
     security: tuple[JSON, ...]
     path_parameters: Parameters
     query: Parameters
@@ -146,6 +151,7 @@ def _contradictions(headers: JSON, arguments: JSON) -> Faults:
     ]
 
 
+@cache
 def argument_name(header: str) -> str:
     """The Python name of a header: `Idempotency-Key` becomes `idempotency_key`."""
     return header.lower().replace("-", "_")
@@ -189,6 +195,7 @@ def compile_operation(
         tag=node["tags"][0],
         method=method.upper(),
         path=path,
+        segments=tuple(_PARAMETER.findall(path)),
         security=tuple(node.get("security", document.get("security", ()))),
         path_parameters=places["path"],
         query=places["query"],

@@ -63,28 +63,29 @@ class Router(Generic[Target]):
         """What stands at this path, still percent-encoded; None where nothing does."""
         found = self._literal.get(raw_path)
         if found is None and raw_path.startswith("/"):
-            found = self._walk(self._root, raw_path.split("/")[1:], ())
+            found = _walk(self._root, raw_path.split("/")[1:], ())
         return found
 
-    def _walk(
-        self, node: _Node[Target], segments: list[str], raw: tuple[str, ...]
-    ) -> Match[Target] | None:
-        if not segments:
-            return Match(node.methods, raw) if node.methods else None
-        head, rest = segments[0], segments[1:]
-        literal = node.literals.get(_decoded(head))
-        if literal is not None and (found := self._walk(literal, rest, raw)):
-            return found
+
+def _walk(node: _Node[Target], segments: list[str], raw: tuple[str, ...]) -> Match[Target] | None:
+    for position, segment in enumerate(segments, start=1):
+        literal = node.literals.get(_decoded(segment) if "%" in segment else segment)
         # An empty segment is a doubled or a trailing slash, never an identifier.
-        if node.parameter is not None and head:
-            return self._walk(node.parameter, rest, (*raw, head))
-        return None
+        parameter = node.parameter if segment else None
+        if literal is not None and parameter is not None:
+            rest = segments[position:]
+            return _walk(literal, rest, raw) or _walk(parameter, rest, (*raw, segment))
+        if literal is not None:
+            node = literal
+        elif parameter is not None:
+            node, raw = parameter, (*raw, segment)
+        else:
+            return None
+    return Match(node.methods, raw) if node.methods else None
 
 
 def _decoded(segment: str) -> str:
     """The segment as the template would spell it; as it is where it cannot be decoded."""
-    if "%" not in segment:
-        return segment
     try:
         return decode(segment)
     except ValueError:

@@ -6,6 +6,7 @@ which there is no place left becomes a 429.
 
 from starlette.types import Receive, Scope, Send
 
+from circdesk.auth.credentials import has_credential
 from circdesk.contract.door import Authenticate, Refuse
 from circdesk.contract.forms import WebPage
 from circdesk.contract.headers import RawHeaders
@@ -48,7 +49,7 @@ class GuardedDoor:
             RateLimitExceeded: Too much was refused at this address, and one of its credentials is
                 being looked up already; else a flood would keep everybody from being identified.
         """
-        bucket = self._find_full(scope) if _has_credential(headers) else None
+        bucket = self._find_full(scope) if has_credential(headers) else None
         visit: Visit
         if bucket is None:
             visit = await self._authenticate(target, scope, headers)
@@ -103,7 +104,3 @@ class GuardedDoor:
 def _address(scope: Scope) -> str | None:
     client = scope.get("client")
     return client[0] if client else None
-
-
-def _has_credential(headers: RawHeaders) -> bool:
-    return b"authorization" in headers or b"x-api-key" in headers or b"cookie" in headers
