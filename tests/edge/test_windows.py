@@ -176,5 +176,4 @@ class TestStorage:
             client.delete(key)
 
         assert storage.is_full(key)
-        assert not storage.acquire_entry(key, 1, 60)
-        assert storage.get_moving_window(key, 1, 60)[1] == 1
+        assert storage.take(key, 1, 60)[:2] == (False, 1)

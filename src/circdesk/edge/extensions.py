@@ -30,7 +30,7 @@ def bind_limiter(limiter: Limiter, app: flask.Flask) -> None:
     """Make its storage and its strategy, and leave out its hooks.
 
     They find each request's limits anew, which costs more than all else that Flask does (125 µs
-    against 95), and would count only what reaches Flask; `edge/limits.py` asks the strategy in
+    against 95), and would count only what reaches Flask; `edge/limits.py` asks the storage in
     both places.
     """
     # Hooks are registered for an extension that the application does not know yet.

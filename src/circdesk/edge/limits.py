@@ -6,9 +6,9 @@ known by then who calls. So a flood of bad credentials, paths or bodies ends as 
 
 import asyncio
 import math
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import flask
@@ -21,8 +21,9 @@ from circdesk.contract.forms import WebPage
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem, fault
 from circdesk.edge.metrics import count_limited
-from circdesk.edge.policies import FREE, OWN, Bucket, Buckets
+from circdesk.edge.policies import FREE, OWN, Bucket, Buckets, Policy
 from circdesk.edge.shared_windows import WindowStorage
+from circdesk.edge.windows import Window
 from circdesk.visits import Visit
 
 # Threads that ask Redis for what is answered without Flask.
@@ -59,7 +60,6 @@ class RateLimits:
     """
 
     def __init__(self, limiter: Limiter, buckets: Buckets) -> None:
-        # It has a strategy and a storage once it is bound.
         self._limiter = limiter
         self._buckets = buckets
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="limits")
@@ -69,8 +69,9 @@ class RateLimits:
         self._pool.shutdown()
         self._storage.close()
 
-    @property
+    @cached_property
     def _storage(self) -> WindowStorage:
+        # The limiter has one once it is bound.
         return cast("WindowStorage", self._limiter.storage)
 
     def bind(self, app: flask.Flask) -> None:
@@ -80,8 +81,8 @@ class RateLimits:
 
     def count(self, bucket: Bucket) -> State:
         """Count a request, if there is still a place for it; it may wait for Redis."""
-        has_taken = self._limiter.limiter.hit(bucket.policy.item, bucket.subject)
-        return self.look(bucket, has_taken=has_taken)
+        policy = bucket.policy
+        return _state(policy, self._storage.take(bucket.key, policy.limit, policy.seconds))
 
     async def count_aside(self, bucket: Bucket) -> State:
         """Count a request from the event loop, which never waits for Redis."""
@@ -93,13 +94,10 @@ class RateLimits:
         """Whether it is known, without asking, that nothing is left."""
         return self._storage.is_full(bucket.key)
 
-    def look(self, bucket: Bucket, *, has_taken: bool = False) -> State:
+    def look(self, bucket: Bucket) -> State:
         """What is left; it costs nothing."""
-        stats = self._limiter.limiter.get_window_stats(bucket.policy.item, bucket.subject)
-        # Floats differ by less than what is rounded here.
-        reset = math.ceil(round(stats.reset_time - time.time(), 3))
-        # A clock that is set just then must not tell anybody to wait for hours.
-        return State(has_taken, stats.remaining, min(max(reset, 0), bucket.policy.seconds))
+        policy = bucket.policy
+        return _state(policy, self._storage.look(bucket.key, policy.limit, policy.seconds))
 
     def describe(self, visit: Visit) -> Iterator[dict[str, Any]]:
         """Each policy that applies to the caller, and what is left of it."""
@@ -145,8 +143,15 @@ class RateLimits:
 
     def _give_back(self, bucket: Bucket) -> State:
         """What has not changed costs less: most of the time nothing."""
-        self._storage.give_back(bucket.key, bucket.policy.limit, bucket.policy.seconds)
-        return self.look(bucket)
+        policy = bucket.policy
+        return _state(policy, self._storage.give_back(bucket.key, policy.limit, policy.seconds))
+
+
+def _state(policy: Policy, window: Window) -> State:
+    # Floats differ by less than what is rounded here.
+    reset = math.ceil(round(window.reset, 3))
+    # A clock of Redis that is set just then must not tell anybody to wait for hours.
+    return State(window.taken, policy.limit - window.used, min(max(reset, 0), policy.seconds))
 
 
 def headers_of(bucket: Bucket, state: State) -> dict[str, str]:

@@ -70,16 +70,13 @@ class Bucket:
 
     Attributes:
         subject: Whose they are; it tells nobody which account or address that is.
+        key: Its name in the storage.
     """
 
     policy: Policy
     counted_by: CountedBy
     subject: str
-
-    @property
-    def key(self) -> str:
-        """Its name in the storage."""
-        return self.policy.item.key_for(self.subject)
+    key: str
 
 
 def read_policies(settings: Settings) -> dict[str, Policy]:
@@ -116,7 +113,7 @@ class Buckets:
     def __init__(self, policies: Mapping[str, Policy], secret: str) -> None:
         self._policies = policies
         self._secret = hashlib.sha256(secret.encode()).digest()
-        self._hide = lru_cache(maxsize=10_000)(self._hidden)
+        self._bucket = lru_cache(maxsize=10_000)(self._make_bucket)
 
     def find(self, target: Operation | WebPage | None, visit: Visit) -> Bucket | None:
         """The bucket of a request to the target; None where nothing is counted."""
@@ -135,15 +132,16 @@ class Buckets:
         counted_by, subject = _identity(caller)
         is_user = counted_by == "user"
         policy = ("member" if caller.role == "member" else "staff") if is_user else counted_by
-        return Bucket(self._policies[policy], counted_by, self._hide(policy, subject))
+        return self._bucket(policy, counted_by, subject)
 
     def of_address(self, address: str | None, policy: str) -> Bucket:
         """The bucket of what counts by address."""
-        return Bucket(self._policies[policy], "address", self._hide(policy, network_of(address)))
+        return self._bucket(policy, "address", network_of(address))
 
-    def _hidden(self, policy: str, subject: str) -> str:
-        text = f"{policy}\0{subject}".encode()
-        return hashlib.blake2b(text, key=self._secret, digest_size=16).hexdigest()
+    def _make_bucket(self, name: str, counted_by: CountedBy, whose: str) -> Bucket:
+        policy, text = self._policies[name], f"{name}\0{whose}".encode()
+        subject = hashlib.blake2b(text, key=self._secret, digest_size=16).hexdigest()
+        return Bucket(policy, counted_by, subject, policy.item.key_for(subject))
 
 
 def _identity(caller: Caller) -> tuple[CountedBy, str]:

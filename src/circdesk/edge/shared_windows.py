@@ -6,7 +6,7 @@ have one and the same.
 
 import math
 import time
-from threading import Lock, local
+from threading import Lock
 from typing import Any
 
 import structlog
@@ -43,7 +43,6 @@ class WindowStorage(Storage, MovingWindowSupport):
         self._next_try = -math.inf
         # What has no place before then, as far as this process knows; times of time.monotonic.
         self._full_until: dict[str, float] = {}
-        self._latest = local()
 
     def waits(self, key: str) -> bool:
         """Whether to count for the subject may wait for the network, which no event loop must."""
@@ -53,30 +52,34 @@ class WindowStorage(Storage, MovingWindowSupport):
         """Whether this process knows, without asking, that the subject has no place left."""
         return self._full_until.get(key, 0) > time.monotonic()
 
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count a request, if there is still a place for it; `limits` names it so."""
-        del amount
+    def take(self, key: str, limit: int, seconds: int) -> Window:
+        """Count a request of the subject, if there is still a place for it."""
         left = self._full_until.get(key, 0) - time.monotonic()
         if left > 0:
             # So a flood costs Redis nothing.
-            window = Window(taken=False, used=limit, reset=left)
-        else:
-            window = self._ask("take", key, limit, expiry)
-            if not window.taken:
-                self._remember_full(key, window.reset)
-        self._latest.window = (key, window)
-        return window.taken
+            return Window(taken=False, used=limit, reset=left)
+        window = self._ask("take", key, limit, seconds)
+        if not window.taken:
+            self._remember_full(key, window.reset)
+        return window
+
+    def look(self, key: str, limit: int, seconds: int) -> Window:
+        """How the subject stands, without counting anything."""
+        return self._ask("look", key, limit, seconds)
+
+    def give_back(self, key: str, limit: int, seconds: int) -> Window:
+        """Free a place that was taken, as far as that is free."""
+        return self._ask("give_back", key, limit, seconds)
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """As `take`; the strategies of `limits` name it so."""
+        del amount
+        return self.take(key, limit, expiry).taken
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the window began, and its entries; who has just been counted asks nobody again."""
-        latest, window = self._latest.__dict__.pop("window", (None, None))
-        if window is None or latest != key:
-            window = self._ask("look", key, limit, expiry)
+        """As `look`: when the window began, and its entries."""
+        window = self.look(key, limit, expiry)
         return time.time() + window.reset - expiry, window.used
-
-    def give_back(self, key: str, limit: int, expiry: int) -> None:
-        """Free a place that was taken, as far as that is free."""
-        self._latest.window = (key, self._ask("give_back", key, limit, expiry))
 
     def close(self) -> None:
         """Close the connections."""
