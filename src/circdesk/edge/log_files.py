@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-# Seconds after which it is looked up again whether the open file still is the one at the path.
+# Seconds after which it is looked up again what others have done with the file. To do so for each
+# line costs more than the line: a system call hands the interpreter's lock to another thread.
 _LOOK_SECONDS = 1.0
 
 
@@ -46,10 +47,9 @@ class RotatingFile:
     """A log file that is set aside when it is full; several processes may write to one.
 
     Each line is one appending write, which the kernel keeps whole. Whoever finds the file full
-    renames it, while the others are kept from doing so by a lock; they notice before their next
-    line, and what they had written until then stands in the file that was set aside. That somebody
-    else has moved it is noticed within a second. What cannot be written, as when the disk is full,
-    is dropped, and told on standard error once.
+    renames it, while the others are kept from doing so by a lock; they notice within a second, and
+    what they had written until then stands in the file that was set aside. What cannot be written,
+    as when the disk is full, is dropped, and told on standard error once.
 
     Args:
         path: The file; `path.1` is the one before it, and so on.
@@ -65,7 +65,8 @@ class RotatingFile:
         self._lock = threading.Lock()
         self._failing = self._torn = False
         self._descriptor = self._open()
-        self._next_look = 0.0
+        # Bytes in the file, as far as this process knows, until it looks again.
+        self._size, self._next_look = 0, 0.0
 
     def write(self, text: str) -> int:
         """Append a text of whole lines."""
@@ -97,6 +98,7 @@ class RotatingFile:
         # The rest of a line that the disk had no room for must not run into the next one.
         written = os.write(self._descriptor, b"\n" + line if self._torn else line)
         self._torn = written < len(line)
+        self._size += written
 
     def _follow(self) -> None:
         """Go on in the present file, and in a new one where that is full."""
@@ -105,7 +107,8 @@ class RotatingFile:
             self._next_look = now + _LOOK_SECONDS
             if not self._is_present():
                 self._reopen()
-        if os.fstat(self._descriptor).st_size < self._most_bytes:
+            self._size = os.fstat(self._descriptor).st_size
+        if self._size < self._most_bytes:
             return
         with self._alone():
             if self._is_present():
@@ -123,6 +126,7 @@ class RotatingFile:
     def _reopen(self) -> None:
         before, self._descriptor = self._descriptor, self._open()
         os.close(before)
+        self._size = os.fstat(self._descriptor).st_size
 
     def _set_aside(self) -> None:
         older = [self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._kept + 1)]
