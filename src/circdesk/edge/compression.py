@@ -89,8 +89,8 @@ class _Answer:
 
     async def _send_first(self, start: Message, message: Message) -> None:
         headers = MutableHeaders(raw=[*start["headers"]])
-        more, length = message.get("more_body", False), headers.get("content-length")
-        if not more and length is None and not self._is_head and len(message["body"]) < SHORTEST:
+        is_whole = not self._is_head and not message.get("more_body", False)
+        if is_whole and len(message["body"]) < SHORTEST and "content-length" not in headers:
             await self._send(start)
             await self._send(message)
             return
@@ -137,7 +137,10 @@ def _is_candidate(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _vary(headers: MutableHeaders) -> None:
-    if "accept-encoding" not in headers.get("vary", "").lower():
+    known = headers.get("vary")
+    if known is None:
+        headers.append("vary", "Accept-Encoding")
+    elif "accept-encoding" not in known.lower():
         headers.add_vary_header("Accept-Encoding")
 
 
