@@ -91,7 +91,7 @@ OAUTH: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
 # What no request brings about by itself has its own tests; here its words are compared.
 WORDS: dict[str, Problem] = {
     "TooManyRequests": exceeded(
-        Bucket(MEMBER, "user", ""), State(has_taken=False, remaining=0, reset=5)
+        Bucket(MEMBER, "user", "", ""), State(has_taken=False, remaining=0, reset=5)
     ),
     "RequestTimeout": RequestTimeout("The body did not arrive in time."),
     "InternalServerError": InternalError("Something broke."),
