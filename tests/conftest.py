@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,21 @@ def _memory() -> Path | None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes, so that no worker has it left when all others have ended."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker begin with some of what takes minutes, so that no one is left with it.
+
+    Each worker of pytest-xdist begins with an equal part of the tests, one part after the other.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    longest = [item for item in items if item.path.name in LONGEST]
+    others = iter([item for item in items if item.path.name not in LONGEST])
+    count = len(items)
+    items.clear()
+    for worker in range(workers):
+        first = longest[worker::workers]
+        size = (count - len(items)) // (workers - worker)
+        items += [*first, *islice(others, size - len(first))]
+    items += others
 
 
 def pytest_collection_finish() -> None:
