@@ -29,10 +29,10 @@ $(INSTALLED): requirements.txt requirements-test.txt pyproject.toml
 run: install ## Start a demo catalogue at http://127.0.0.1:8000
 	$(BIN)/circdesk serve --demo --host $(HOST) --port $(PORT)
 
-# Many tests wait for deadlines and servers, so that four workers have enough to do on two cores.
+# Many tests wait for deadlines and servers, so that a third worker has something to do on two cores.
 test: install ## Run the tests on both databases, with coverage
 	rm -rf build/coverage
-	PYTEST_PLUGINS=tests.covering $(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+	PYTEST_PLUGINS=tests.covering $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 	$(BIN)/python -m slipcover --merge build/coverage/*.json --out build/coverage.json
 
 test-long: install ## Run the tests in their full length
