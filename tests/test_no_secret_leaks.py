@@ -24,6 +24,7 @@ from circdesk.contract.requests import InvalidRequest
 from circdesk.db.base import Base
 from circdesk.settings import Settings
 from circdesk.visits import Caller, Visit
+from tests.access_lines import access_lines, logs_of_requests
 from tests.people import api_key
 from tests.secrecy import SECRETS
 
@@ -89,10 +90,10 @@ class TestReprs:
 
 class TestLogs:
     def test_the_access_log_has_the_route_and_never_the_path(self, client: httpx.Client) -> None:
-        with capture_logs() as logs:
+        with logs_of_requests() as logs:
             headers = {"Cookie": MARK, "X-API-Key": MARK}
             client.get(f"/api/posts/{MARK}?code={MARK}", headers=headers)
-        (line,) = [line for line in logs if line["event"] == "request"]
+        (line,) = access_lines(logs)
         assert line["route"] == "/api/posts/{post_id}"
         assert MARK not in repr(logs)
 

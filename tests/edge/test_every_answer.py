@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from structlog.contextvars import merge_contextvars
-from structlog.testing import capture_logs
 
 from circdesk.news import posts
 from circdesk.settings import Settings
+from tests.access_lines import logs_of_requests
 from tests.auth.serving import serving
 
 Expected = Callable[..., dict[str, Any]]
@@ -90,7 +90,7 @@ class TestRequestIds:
     ) -> None:
         monkeypatch.setattr(posts, "list_posts", lambda *_: 1 / 0)
         headers = {"X-Request-ID": "mine", "Traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
-        with capture_logs([merge_contextvars]) as lines:
+        with logs_of_requests(2, processors=[merge_contextvars]) as lines:
             client.get("/api/posts", headers=headers)
             client.get("/healthz")
 

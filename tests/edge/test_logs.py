@@ -7,8 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,35 +15,25 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from structlog.testing import capture_logs
 
 from circdesk.auth.secrets import new_secret
 from circdesk.edge.log_files import RotatingFile, SteadyStream
 from circdesk.edge.logs import configure_logs
 from circdesk.edge.redaction import HIDDEN, redact, redact_text
 from circdesk.settings import Settings, SettingsError
+from tests.access_lines import access_lines, logs_of_requests
 from tests.people import PEOPLE
 
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
 
-@contextmanager
-def logs_of_a_request(**options: Any) -> Iterator[list[Any]]:
-    """What is logged in the block; the line of its request comes once the answer has left."""
-    with capture_logs(**options) as logs:
-        yield logs
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and all(line["event"] != "request" for line in logs):
-            time.sleep(0.005)
-
-
 class TestAccessLine:
     def only_line(self, logs: list[Any]) -> dict[str, Any]:
-        (line,) = [dict(line) for line in logs if line["event"] == "request"]
+        (line,) = access_lines(logs)
         return line
 
     def test_it_tells_everything_about_a_request(self, librarian: httpx.Client) -> None:
-        with logs_of_a_request(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        with logs_of_requests(processors=[structlog.contextvars.merge_contextvars]) as logs:
             response = librarian.get("/api/users/card:20001", headers={"X-Request-Id": "abc"})
         line = self.only_line(logs)
         assert line.pop("milliseconds") > 0
@@ -78,7 +67,7 @@ class TestAccessLine:
     def test_there_is_one_whatever_answers(
         self, client: httpx.Client, method: str, path: str, route: str | None, operation: str | None
     ) -> None:
-        with logs_of_a_request() as logs:
+        with logs_of_requests() as logs:
             client.request(method, path)
         line = self.only_line(logs)
         assert (line["route"], line["operation"]) == (route, operation)
@@ -88,12 +77,12 @@ class TestAccessLine:
     def test_it_names_the_operation_also_where_tags_of_variants_are_read(
         self, client: httpx.Client
     ) -> None:
-        with logs_of_a_request() as logs:
+        with logs_of_requests() as logs:
             client.get("/api/books", headers={"If-None-Match": '"a-br"', "Accept-Encoding": "br"})
         assert self.only_line(logs)["operation"] == "list_books"
 
     def test_who_is_refused_is_named(self, member: httpx.Client) -> None:
-        with logs_of_a_request() as logs:
+        with logs_of_requests() as logs:
             assert member.get("/api/users").status_code == 403
         line = self.only_line(logs)
         assert (line["caller"], line["caller_id"]) == ("user", str(PEOPLE["member"]))

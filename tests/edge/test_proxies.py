@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
-from structlog.testing import capture_logs
 
 from circdesk.edge.proxies import BelievedProxies
 from circdesk.visits import network_of
+from tests.access_lines import access_lines, logs_of_requests
 from tests.edge.conftest import Caller
 
 PROXY = "10.0.0.1"
@@ -66,19 +66,19 @@ class TestService:
     FORWARDED: ClassVar = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7"}
 
     def test_without_proxies_the_header_says_nothing(self, client: httpx.Client) -> None:
-        with capture_logs() as logs:
+        with logs_of_requests() as logs:
             client.get("/api/nowhere", headers=self.FORWARDED)
 
-        assert [entry["client"] for entry in logs if entry["event"] == "request"] == ["127.0.0.1"]
+        assert [line["client"] for line in access_lines(logs)] == ["127.0.0.1"]
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     def test_the_believed_address_is_the_one_of_the_logs(
         self, caller: Caller, own_address: str, admin_headers: dict[str, str]
     ) -> None:
         guess = {"email": "nobody@example.org", "password": "a guess"}
-        with capture_logs() as logs:
+        with logs_of_requests() as logs:
             caller(address=f"6.6.6.6, {own_address}").post("/api/session", json=guess)
-        assert [entry["client"] for entry in logs if entry["event"] == "request"] == [own_address]
+        assert [line["client"] for line in access_lines(logs)] == [own_address]
 
         log = caller().get("/api/admin/audit-log", headers=admin_headers).json()
         assert [entry["address"] for entry in log["items"]] == [own_address]

@@ -20,6 +20,7 @@ from circdesk.auth.mail_hook import MailHook
 from circdesk.edge.tracing import is_wanted, request_spans, tracing
 from circdesk.settings import Settings
 from circdesk.spans import span, trace_headers
+from tests.access_lines import access_lines, logs_of_requests
 from tests.auth.serving import serving
 from tests.people import MEMBER_ID, api_key
 
@@ -175,10 +176,10 @@ class TestRequests:
         with (
             tracing(),
             serving(settings) as url,
-            capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs,
+            logs_of_requests(processors=[structlog.contextvars.merge_contextvars]) as logs,
         ):
             httpx.get(f"{url}/healthz", headers={"traceparent": TRACEPARENT})
-        (line,) = [line for line in logs if line["event"] == "request"]
+        (line,) = access_lines(logs)
         assert line["trace_id"] == PARENT
 
 

@@ -16,6 +16,7 @@ from circdesk.contract.documents import with_addresses
 from circdesk.contract.problems import Problem, registered_problems
 from circdesk.news import posts
 from tests import contracts
+from tests.access_lines import access_lines, logs_of_requests
 
 Expected = Callable[..., dict[str, Any]]
 
@@ -334,10 +335,10 @@ class TestRequestIds:
         assert len(ids) == 3
 
     def test_the_log_has_it(self, client: httpx.Client) -> None:
-        with capture_logs() as logs:
+        with logs_of_requests() as logs:
             response = client.get("/api/nowhere", headers={"X-Request-Id": "abc"})
 
-        (line,) = [entry for entry in logs if entry["event"] == "request"]
+        (line,) = access_lines(logs)
         assert line.pop("milliseconds") >= 0
         assert line == {
             "event": "request",
