@@ -12,8 +12,9 @@ from circdesk.catalog.book_filters import BookQuery, Condition, conditions, text
 from circdesk.catalog.models import Author, Book, BookAuthor
 from circdesk.catalog.text_queries import TextQuery
 from circdesk.contract.requests import NotFound
+from circdesk.db.direct import AnySelect
 from circdesk.db.pagination import Page, PageQuery, paginate
-from circdesk.db.rows import AnySelect, engine_of
+from circdesk.db.rows import engine_of
 
 
 class AuthorBooksQuery(PageQuery):

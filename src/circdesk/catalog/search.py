@@ -31,7 +31,8 @@ from sqlalchemy.orm import Session
 from circdesk.catalog.book_rows import shown_books
 from circdesk.catalog.models import Book, BookText
 from circdesk.catalog.text_queries import Term, TextQuery
-from circdesk.db.rows import AnySelect, engine_of
+from circdesk.db.direct import AnySelect
+from circdesk.db.rows import engine_of
 from circdesk.db.text import fold_for_search
 
 # A relevance is worked out for so many books; the order of the others cannot matter to anybody.

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from circdesk.contract.problems import Problem, fault
 from circdesk.db.cursors import CursorSigner, Key, beyond, canonical, invalid_cursor
+from circdesk.db.direct import AnySelect, Values
 from circdesk.db.engine import CURSOR_KEY
-from circdesk.db.rows import AnySelect, Shapes, Values, engine_of, read_rows
+from circdesk.db.rows import Shapes, engine_of, read_rows
 
 REACH = 10_000
 # The cursor that stands before the first row of any list.
@@ -222,7 +223,7 @@ class _Listing:
         # Entities are the session's; columns need nothing of it.
         if self.show is None:
             return self.session.execute(shaped.statement, values).all()
-        return read_rows(self.session, shaped.statement, values).all()
+        return read_rows(self.session, shaped.statement, values)
 
     def _shown(self, statement: AnySelect, *, after: bool, skips: bool) -> AnySelect:
         part = self._ordered(statement).limit(bindparam(_LIMIT, type_=Integer))
