@@ -7,7 +7,7 @@ as long as the driver takes for the statement; a read outside of any transaction
 
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import psycopg
@@ -117,7 +117,7 @@ class _Compiled:
         self._in_text = [self._parameter(*each) for each in parameters if each[0] in in_text]
         self._types = [column.type.dialect_impl(self._dialect) for column in columns]
         row: Any = namedtuple("Row", columns.keys(), rename=True)  # type: ignore[misc]  # noqa: PYI024  Its columns are known only now.
-        self._make_row: Callable[[Iterable[Any]], AnyRow] = row._make
+        self._make_row: Callable[[Iterable[Any]], AnyRow] = partial(tuple.__new__, row)
         self._processes: list[tuple[int, _Process]] | None = None
 
     def bind(self, values: Values) -> tuple[str, dict[str, Any]]:

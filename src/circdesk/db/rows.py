@@ -15,6 +15,8 @@ from circdesk.db.direct import AnyRow, AnySelect, DirectEngine, Values
 
 # There are as many shapes as lists, times the sorts and the filters that somebody has combined.
 _MOST_SHAPES = 1000
+# Of each kind of statement that is kept.
+MOST_KEPT = 200
 
 
 def engine_of(session: Session) -> str:
@@ -58,6 +60,20 @@ class Shapes:
 
     def __init__(self) -> None:
         self._made: dict[Hashable, tuple[AnySelect, Sequence[BindParameter[Any]]]] = {}
+        self._made_of_kept: dict[Hashable, Shaped] = {}
+
+    def find_kept(
+        self, statement: AnySelect, kind: Hashable, make: Callable[[AnySelect], AnySelect]
+    ) -> Shaped:
+        """The same as `find`, for a statement that is itself kept from request to request."""
+        # It is found by itself: no two statements are equal.
+        found = self._made_of_kept.get((kind, statement))
+        if found is None:
+            found = Shaped(make(statement), {})
+            if len(self._made_of_kept) >= _MOST_SHAPES:
+                self._made_of_kept.clear()
+            self._made_of_kept[kind, statement] = found
+        return found
 
     def find(
         self, statement: AnySelect, kind: Hashable, make: Callable[[AnySelect], AnySelect]
