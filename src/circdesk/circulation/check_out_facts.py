@@ -21,7 +21,7 @@ from circdesk.circulation.facts import (
 from circdesk.circulation.holds.queue import is_eligible, takes
 from circdesk.circulation.models import Hold, Loan, LoanPolicy
 from circdesk.circulation.policies.matching import matching
-from circdesk.db.rows import AnySelect
+from circdesk.db.direct import AnySelect
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, load_only
 from circdesk.accounts.models import User
 from circdesk.catalog.models import Book, Branch, Copy
 from circdesk.db.base import Base
-from circdesk.db.rows import AnySelect
+from circdesk.db.direct import AnySelect
 
 _BRANCH_COLUMNS = load_only(
     Branch.time_zone, Branch.opening_hours, Branch.closed_days, Branch.updated_at

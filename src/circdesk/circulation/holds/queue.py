@@ -15,7 +15,7 @@ from circdesk.catalog.models import Copy
 from circdesk.circulation.deeds import Deed
 from circdesk.circulation.models import Hold
 from circdesk.circulation.policies.calendars import Calendar
-from circdesk.db.rows import AnySelect
+from circdesk.db.direct import AnySelect
 from circdesk.db.unit_of_work import ReadingSession
 
 
