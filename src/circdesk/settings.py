@@ -6,10 +6,9 @@ keep the names that platforms give them. Each secret may stand in a file instead
 """
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -30,6 +29,19 @@ from pydantic_settings import (
 )
 
 from circdesk.settings_sources import FileSource, InstanceSource, SettingsError
+from circdesk.settings_values import (
+    RATE_LIMIT,
+    AbsolutePath,
+    Key,
+    LogFormat,
+    checked_redis_url,
+    checked_replica_url,
+    checked_smtp_url,
+    log_format_of,
+    uploads_of,
+    with_driver,
+    without_slash,
+)
 
 __all__ = [
     "MissingSettingError",
@@ -43,65 +55,9 @@ __all__ = [
 _PREFIX = "CIRCDESK_"
 _DOTENV = Path(".env")
 
-# Platforms hand out several names for one thing; the driver is psycopg 3 in every case.
-_DATABASE_SCHEMES = {
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-    "sqlite": "sqlite",
-}
-
-# At most an hour, which is what Retry-After may say.
-_RATE_LIMIT = r"([a-z_]+=)?[1-9][0-9]{0,8}/(second|minute|hour)"
-
-LogFormat = Literal["json", "console"]
-AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
-Key = Annotated[SecretStr, Field(min_length=32, max_length=1024)]
-
 
 class MissingSettingError(SettingsError):
     """A setting without a default is not set; the message names its variable in one line."""
-
-
-def _with_driver(url: SecretStr) -> SecretStr:
-    scheme, separator, rest = url.get_secret_value().partition("://")
-    if not separator or scheme not in _DATABASE_SCHEMES:
-        raise ValueError("must begin with postgresql:// or sqlite:///")
-    return SecretStr(f"{_DATABASE_SCHEMES[scheme]}://{rest}")
-
-
-def _replica(url: SecretStr | None) -> SecretStr | None:
-    if url is None:
-        return None
-    url = _with_driver(url)
-    if not url.get_secret_value().startswith("postgresql"):
-        raise ValueError("must begin with postgresql://")
-    return url
-
-
-def _redis(url: SecretStr | None) -> SecretStr | None:
-    if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://")):
-        raise ValueError("must begin with redis:// or rediss://")
-    return url
-
-
-def _smtp(url: SecretStr | None) -> SecretStr | None:
-    if url is not None and not re.match(r"smtps?://[^\s/?#]+/?$", url.get_secret_value()):
-        raise ValueError("must be smtp://… or smtps://…")
-    return url
-
-
-def _without_slash(url: str) -> str:
-    return url.rstrip("/")
-
-
-def _uploads_of(values: dict[str, Any]) -> Path:
-    # Pydantic calls this although the instance itself was refused; that error is the one to show.
-    return Path(values.get("instance", "instance")) / "uploads"
-
-
-def _log_format_of(values: dict[str, Any]) -> LogFormat:
-    return "console" if values.get("env") == "development" else "json"
 
 
 class Settings(BaseSettings):
@@ -127,29 +83,29 @@ class Settings(BaseSettings):
         default=Path("instance"),
         description="The directory for the embedded database and for secrets made at first start.",
     )
-    database_url: Annotated[SecretStr, AfterValidator(_with_driver)] = Field(
+    database_url: Annotated[SecretStr, AfterValidator(with_driver)] = Field(
         validation_alias="DATABASE_URL",
         description="`postgresql://…` or `sqlite:///…`. Development and sandbox default to SQLite "
         "in the instance directory; staging and production have no default.",
     )
-    database_replica_url: Annotated[SecretStr | None, AfterValidator(_replica)] = Field(
+    database_replica_url: Annotated[SecretStr | None, AfterValidator(checked_replica_url)] = Field(
         default=None,
         validation_alias="DATABASE_REPLICA_URL",
         description="`postgresql://…` of a streaming replica of the database, which answers reads "
         "as soon as it has what their caller wrote; without it, the database answers all. It gets "
         "one connection more than there are threads. Several processes need `REDIS_URL` with it.",
     )
-    redis_url: Annotated[SecretStr | None, AfterValidator(_redis)] = Field(
+    redis_url: Annotated[SecretStr | None, AfterValidator(checked_redis_url)] = Field(
         default=None,
         validation_alias="REDIS_URL",
         description="`redis://…` for what several processes share; without it, each is on its own.",
     )
     uploads: AbsolutePath = Field(
-        default_factory=_uploads_of,
+        default_factory=uploads_of,
         description="The directory for files that wait to be imported, shared by the api and the "
         "worker. Defaults to `uploads` in the instance directory.",
     )
-    public_url: Annotated[str, AfterValidator(_without_slash)] = Field(
+    public_url: Annotated[str, AfterValidator(without_slash)] = Field(
         default="",
         pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$",
         description="The address at which callers reach the service, such as "
@@ -173,13 +129,13 @@ class Settings(BaseSettings):
         pattern=r"^[A-Z]{3}$",
         description="The currency of all fees, as its ISO 4217 code.",
     )
-    mail_hook_url: Annotated[str, AfterValidator(_without_slash)] | None = Field(
+    mail_hook_url: Annotated[str, AfterValidator(without_slash)] | None = Field(
         default=None,
         pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
         description="Where tokens that go to people by mail are posted as JSON; without it, staff "
         "hand them over.",
     )
-    smtp_url: Annotated[SecretStr | None, AfterValidator(_smtp)] = Field(
+    smtp_url: Annotated[SecretStr | None, AfterValidator(checked_smtp_url)] = Field(
         default=None,
         description="`smtp://user:password@host:587` (with STARTTLS where the server has it) or "
         "`smtps://…`, where notices are handed over; without it, none is mailed.",
@@ -236,7 +192,7 @@ class Settings(BaseSettings):
     rate_limits: str = Field(
         default="",
         max_length=1000,
-        pattern=rf"^\s*({_RATE_LIMIT}\s*(,\s*{_RATE_LIMIT}\s*)*)?$",
+        pattern=rf"^\s*({RATE_LIMIT}\s*(,\s*{RATE_LIMIT}\s*)*)?$",
         description="What differs from the table of limits, such as "
         "`member=300/minute, anonymous=60/minute`; a limit without a name is for all. Development "
         "and sandbox allow ten times the table.",
@@ -252,7 +208,7 @@ class Settings(BaseSettings):
         default="info", description="The least severe level that is logged."
     )
     log_format: LogFormat = Field(
-        default_factory=_log_format_of,
+        default_factory=log_format_of,
         description="One JSON object a line, or text for people, the default in development.",
     )
     log_file: AbsolutePath | None = Field(
