@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from circdesk.catalog.models import Author, Book, ImportJob
+from circdesk.catalog.imports.models import ImportJob
+from circdesk.catalog.models import Author, Book
 from circdesk.settings import Settings
 from tests.forks import run_forked
 

@@ -23,7 +23,8 @@ from loads import Loans, Reads  # type: ignore[import-not-found]
 from measuring import tell  # type: ignore[import-not-found]
 from sqlalchemy import select
 
-from circdesk.catalog.models import Copy, ImportJob
+from circdesk.catalog.imports.models import ImportJob
+from circdesk.catalog.models import Copy
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.settings import Settings
 from tokens import migrated, service, wait_for  # type: ignore[import-not-found]

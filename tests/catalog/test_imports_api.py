@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, update
 
 from circdesk.catalog.imports.jobs.running import Runner
-from circdesk.catalog.models import ImportIssue
+from circdesk.catalog.imports.models import ImportIssue
 from circdesk.db.engine import WRITING
 from circdesk.settings import Settings
 

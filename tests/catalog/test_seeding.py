@@ -14,11 +14,12 @@ from circdesk import clock
 from circdesk.catalog.demo import BRANCHES, POSTS, books_csv, seeding
 from circdesk.catalog.demo.books import AGENCY, write_books
 from circdesk.catalog.demo.seeding import seed_demo
+from circdesk.catalog.imports.models import SourceLink
 from circdesk.catalog.imports.reading.formats import Format, read_records
 from circdesk.catalog.imports.reading.records import SourceRecord
 from circdesk.catalog.imports.writing.tally import Tally
 from circdesk.catalog.imports.writing.writer import Options, Writer
-from circdesk.catalog.models import NO_YEAR, Author, Book, Branch, Copy, SourceLink, Subject
+from circdesk.catalog.models import NO_YEAR, Author, Book, Branch, Copy, Subject
 from circdesk.circulation.models import LoanPolicy
 from circdesk.db.base import Base
 from circdesk.db.unit_of_work import Sessions, unit_of_work

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from circdesk.catalog.models import SourceLink
+from circdesk.catalog.imports.models import SourceLink
 from circdesk.contract.problems import Problem, find_problem
 from circdesk.db.base import Base
 from circdesk.db.errors import DatabaseBusy, as_problem, constraint_name, raises_on

@@ -20,7 +20,8 @@ from circdesk.accounts.models import User
 from circdesk.auth.models import ApiKey, PasswordReset
 from circdesk.auth.scopes import ROLE_SCOPES
 from circdesk.auth.secrets import hash_secret
-from circdesk.catalog.models import Book, Branch, ImportJob
+from circdesk.catalog.imports.models import ImportJob
+from circdesk.catalog.models import Book, Branch
 from circdesk.contract.contract import Contract
 from circdesk.contract.requests import InvalidRequest
 from circdesk.db.base import Base

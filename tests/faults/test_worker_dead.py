@@ -16,7 +16,8 @@ from sqlalchemy import Engine, func, select
 from circdesk import clock
 from circdesk.catalog.imports.jobs import jobs
 from circdesk.catalog.imports.jobs.leases import SILENCE
-from circdesk.catalog.models import Book, Copy, ImportJob
+from circdesk.catalog.imports.models import ImportJob
+from circdesk.catalog.models import Book, Copy
 from circdesk.circulation.models import Fee, LedgerEntry, Loan, Notice
 from circdesk.db.base import Base
 from circdesk.db.unit_of_work import Sessions, unit_of_work

@@ -3,6 +3,7 @@
 import circdesk.accounts.models
 import circdesk.audit.models
 import circdesk.auth.models
+import circdesk.catalog.imports.models
 import circdesk.catalog.models
 import circdesk.circulation.models
 import circdesk.edge.models

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from circdesk import clock
-from circdesk.catalog.models import ImportJob
+from circdesk.catalog.imports.models import ImportJob
 from circdesk.circulation import time
 from circdesk.circulation.models import Loan, Notice
 

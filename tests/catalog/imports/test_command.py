@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select
 
-from circdesk.catalog.models import Book, ImportIssue, ImportJob
+from circdesk.catalog.imports.models import ImportIssue, ImportJob
+from circdesk.catalog.models import Book
 from circdesk.settings import Settings
 from tests.forks import run_forked
 

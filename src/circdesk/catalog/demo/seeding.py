@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from circdesk.catalog.demo import BRANCHES, POSTS, DemoBranch, DemoPost, books_csv
 from circdesk.catalog.demo.books import AGENCY, write_books
 from circdesk.catalog.demo.identities import MOMENT, Kind, demo_id
+from circdesk.catalog.imports.models import ImportIssue, ImportJob
 from circdesk.catalog.imports.reading.formats import Format
-from circdesk.catalog.models import CATALOG, Book, Branch, ImportIssue, ImportJob
+from circdesk.catalog.models import CATALOG, Book, Branch
 from circdesk.catalog.opening_hours import ordered_hours
 from circdesk.circulation.policies.demo import demo_policies
 from circdesk.db.text import sort_key

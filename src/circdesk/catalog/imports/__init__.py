@@ -1,1 +1,4 @@
-"""Import of bibliographic records, in three rooms: `jobs` knows `writing`, both know `reading`."""
+"""Import of bibliographic records, in three rooms: `jobs` knows `writing`, both know `reading`.
+
+Their tables stand in `models`.
+"""

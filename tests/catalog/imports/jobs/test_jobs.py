@@ -24,10 +24,11 @@ from circdesk.catalog.imports.jobs.uploads import (
     remove_leftovers,
     store_upload,
 )
+from circdesk.catalog.imports.models import ImportIssue, ImportJob
 from circdesk.catalog.imports.reading.formats import MEDIA_TYPES, Format
 from circdesk.catalog.imports.writing import writer
 from circdesk.catalog.imports.writing.tally import Issue, Outcome, Tally
-from circdesk.catalog.models import Book, ImportIssue, ImportJob
+from circdesk.catalog.models import Book
 from circdesk.contract.requests import ContentTooLarge, InvalidRequest
 from circdesk.contract.streams import LimitedReader
 from circdesk.db.engine import WRITING

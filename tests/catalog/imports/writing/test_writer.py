@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.exc import DataError
 
+from circdesk.catalog.imports.models import SourceLink
 from circdesk.catalog.imports.reading.formats import Format, read_records
 from circdesk.catalog.imports.reading.records import Refusal, SourceBook, SourceCopy, SourceRecord
 from circdesk.catalog.imports.writing import writer
@@ -33,7 +34,6 @@ from circdesk.catalog.models import (
     BookText,
     Branch,
     Copy,
-    SourceLink,
     Subject,
 )
 from circdesk.db.base import Base

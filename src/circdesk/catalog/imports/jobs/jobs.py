@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from circdesk import clock
 from circdesk.catalog.imports.jobs.uploads import store_upload
+from circdesk.catalog.imports.models import ImportIssue, ImportJob
 from circdesk.catalog.imports.reading.formats import MEDIA_TYPES
 from circdesk.catalog.imports.reading.marc.items import ItemMapping
-from circdesk.catalog.models import ImportIssue, ImportJob
 from circdesk.contract.problems import fault
 from circdesk.contract.requests import InvalidRequest, NotFound
 from circdesk.db.pagination import Page, PageQuery, paginate

@@ -26,9 +26,9 @@ from uuid_utils import uuid7
 from uuid_utils.compat import uuid7 as new_id
 
 from circdesk import clock
+from circdesk.catalog.imports.models import ImportIssue, ImportJob
 from circdesk.catalog.imports.writing.bulk import insert_rows
 from circdesk.catalog.imports.writing.tally import Outcome
-from circdesk.catalog.models import ImportIssue, ImportJob
 from circdesk.db.base import UtcDateTime
 from circdesk.db.engine import WRITING
 

@@ -5,19 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from circdesk.catalog.imports.models import SourceLink
 from circdesk.catalog.imports.reading.records import SourceBook
 from circdesk.catalog.imports.writing.bulk import among
 from circdesk.catalog.imports.writing.names import id_hex
 from circdesk.catalog.imports.writing.planning import Draft, settle
-from circdesk.catalog.models import (
-    Author,
-    Book,
-    BookAuthor,
-    BookISBN,
-    BookSubject,
-    SourceLink,
-    Subject,
-)
+from circdesk.catalog.models import Author, Book, BookAuthor, BookISBN, BookSubject, Subject
 
 AnyRow = Row[*tuple[Any, ...]]
 _Lists = dict[str, list[str]]

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from circdesk.catalog.imports.models import SourceLink
 from circdesk.catalog.imports.reading.records import SourceRecord
 from circdesk.catalog.imports.writing.bulk import among
 from circdesk.catalog.imports.writing.names import id_hex
-from circdesk.catalog.models import Book, BookISBN, Branch, Copy, SourceLink
+from circdesk.catalog.models import Book, BookISBN, Branch, Copy
 
 # Agency and control number; of a record without one None and its hash.
 Key = tuple[str | None, str]

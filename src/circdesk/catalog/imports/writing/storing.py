@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 from uuid_utils import uuid7
 
+from circdesk.catalog.imports.models import SourceLink
 from circdesk.catalog.imports.reading.records import SourceBook
 from circdesk.catalog.imports.writing.bulk import among, insert_rows, update_rows
 from circdesk.catalog.imports.writing.copying import CopyPlan
@@ -22,7 +23,6 @@ from circdesk.catalog.models import (
     BookText,
     Branch,
     Copy,
-    SourceLink,
     Subject,
 )
 from circdesk.catalog.search import text_row
