@@ -74,12 +74,14 @@ class Defaults:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
         self._changeable = {n: v for n, v in values.items() if isinstance(v, list | dict)}
+        # All of them, where they are the same each time.
+        self.fixed = None if self._changeable else self._values
 
     def fill(self, sent: Mapping[str, Any]) -> dict[str, Any]:
         """What was sent, and the default of everything else."""
-        if self._changeable:
+        if self.fixed is None:
             return {**self._values, **deepcopy(self._changeable), **sent}
-        return {**self._values, **sent}
+        return {**self.fixed, **sent}
 
 
 class Parameters:
@@ -103,8 +105,9 @@ class Parameters:
                 "required": required if place != "path" else [],
             }
         )
-        self._may_be_empty = self._check.is_valid({})
         self._defaults = Defaults({reader.name: reader.default for reader in readers})
+        # What stands for all of them, where none need be sent.
+        self._unsent = self._defaults.fixed if self._check.is_valid({}) else None
         self._raw_keys = [(key, key.encode()) for key in self._readers]
         self.names = tuple(reader.name for reader in readers)
 
@@ -113,9 +116,9 @@ class Parameters:
 
         Parameters that were not sent have their default, or None.
         """
+        if not values and self._unsent is not None:
+            return {**self._unsent}
         found: dict[str, Any] = {}
-        if not values and self._may_be_empty:
-            return self._defaults.fill(found)
         for key, texts in values.items():
             reader = self._readers.get(key)
             if reader is None:
@@ -140,6 +143,8 @@ class Parameters:
         values = {
             key: [headers[raw].decode("latin-1")] for key, raw in self._raw_keys if raw in headers
         }
+        if not values and self._unsent is not None:
+            return {**self._unsent}
         return self.read(values, faults)
 
 

@@ -42,8 +42,10 @@ class Compression:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        accepted, known, conditional = _read(scope["headers"])
-        if conditional:
+        sent = dict(scope["headers"])
+        accepted = _joined(scope, b"accept-encoding") if b"accept-encoding" in sent else ""
+        known = _joined(scope, b"if-none-match") if b"if-none-match" in sent else ""
+        if known or b"if-match" in sent:
             # In place: what is found out further in is read from this very scope further out.
             scope["headers"] = [*_plain_tags(scope["headers"], accepted)]
         answer = _Answer(send, accepted, known, is_head=scope["method"] == "HEAD")
@@ -67,25 +69,24 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._begin(message)
+            if message["status"] == 304:
+                message = self._restored(message)
+            elif message["status"] not in _BODILESS and _is_candidate(dict(message["headers"])):
+                self._start = message
+                return
         elif self._start is not None:
             start, self._start = self._start, None
             await self._send_first(start, message)
+            return
         elif self._encoder is not None:
-            await self._send({**message, "body": await _encode(self._encoder, message)})
-        else:
-            await self._send(message)
+            message = {**message, "body": await _encode(self._encoder, message)}
+        await self._send(message)
 
-    async def _begin(self, start: Message) -> None:
-        if start["status"] == 304:
-            headers = MutableHeaders(raw=[*start["headers"]])
-            _restore_tag(headers, self._known, self._accepted)
-            _vary(headers)
-            await self._send({**start, "headers": headers.raw})
-        elif start["status"] in _BODILESS or not _is_candidate(dict(start["headers"])):
-            await self._send(start)
-        else:
-            self._start = start
+    def _restored(self, start: Message) -> Message:
+        headers = MutableHeaders(raw=[*start["headers"]])
+        _restore_tag(headers, self._known, self._accepted)
+        _vary(headers)
+        return {**start, "headers": headers.raw}
 
     async def _send_first(self, start: Message, message: Message) -> None:
         headers = MutableHeaders(raw=[*start["headers"]])
@@ -181,15 +182,6 @@ def _without_suffixes(value: bytes, codings: frozenset[str]) -> bytes:
     return plain.encode("latin-1")
 
 
-def _read(headers: Iterable[RawHeader]) -> tuple[str, str, bool]:
-    """Accept-Encoding, If-None-Match, and whether any condition was sent; in one walk."""
-    accepted, known, conditional = [], [], False
-    for name, value in headers:
-        if name == b"accept-encoding":
-            accepted.append(value.decode("latin-1"))
-        elif name == b"if-none-match":
-            known.append(value.decode("latin-1"))
-            conditional = True
-        elif name == b"if-match":
-            conditional = True
-    return ", ".join(accepted), ", ".join(known), conditional
+def _joined(scope: Scope, wanted: bytes) -> str:
+    """What the request's headers of this name say, as one list (RFC 9110, 5.3)."""
+    return ", ".join(value.decode("latin-1") for name, value in scope["headers"] if name == wanted)

@@ -1,7 +1,10 @@
 """Answers that are kept: finished, as they left, with what tells how long they are good."""
 
-from collections.abc import Mapping
+import math
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import time
 from typing import Any
 
@@ -15,6 +18,8 @@ from circdesk.contract.answers import Answer
 from circdesk.db.generations import SECONDS, Generations
 from circdesk.db.outage import REDIS_OPTIONS
 from circdesk.settings import Settings
+
+RawHeader = tuple[bytes, bytes]
 
 # Without Redis nobody tells this process what others write to the database, such as a worker, an
 # import at the command line or a second api: so long it may not know.
@@ -44,6 +49,31 @@ class Kept:
         """Whole seconds since it was made."""
         return int(time() - self.made)
 
+    def is_younger(self, seconds: float) -> bool:
+        """Whether it was made less than so many seconds ago.
+
+        A clock that was set back makes answers of the future, which are not.
+        """
+        return 0 <= time() - self.made < seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An answer that is kept in memory, as it leaves for anonymous callers.
+
+    Attributes:
+        seconds: For how long it is good.
+        resources: What it depends on.
+        whole: Its headers.
+        not_modified: Those of a 304 to who has it already.
+    """
+
+    kept: Kept
+    seconds: float
+    resources: Sequence[str]
+    whole: Sequence[RawHeader]
+    not_modified: Sequence[RawHeader]
+
 
 def kept_from(answer: Answer, generations: str) -> Kept | None:
     """What can be kept of an answer; None where it is no whole 200, or is for one caller alone."""
@@ -67,7 +97,6 @@ class KeptAnswers:
         self._cache = cache
         self._outage = generations.outage
         self.shared = shared
-        self._most_seconds = SECONDS if shared else MEMORY_SECONDS
         self._backend: BaseCache
 
     def bind(self, app: flask.Flask, settings: Settings) -> None:
@@ -78,21 +107,37 @@ class KeptAnswers:
 
     def find(self, key: str, generations: str, seconds: int) -> Kept | None:
         """The answer with this key, if it is of these generations and not too old."""
-        found = self._outage.attempt(lambda: self._backend.get(key))
-        kept = _read(found) if isinstance(found, bytes) else found
-        if kept is None:
-            return None
-        # A clock that was set back makes answers of the future.
-        good = kept.generations == generations and 0 <= time() - kept.made < seconds
+        get = partial(self._backend.get, key)
+        found = self._outage.attempt(get) if self.shared else get()
+        kept = found.kept if isinstance(found, Ready) else _read(found) if found else None
+        limit = found.seconds if isinstance(found, Ready) else seconds
+        good = kept is not None and kept.generations == generations and kept.is_younger(limit)
         return kept if good else None
 
+    def find_ready(self, key: str) -> Ready | None:
+        """The answer in memory with this key, if it is not too old, of whichever generations."""
+        ready: Ready | None = self._backend.get(key)
+        return ready if ready is not None and ready.kept.is_younger(ready.seconds) else None
+
     def keep(self, key: str, kept: Kept, seconds: int) -> None:
-        """Keep an answer for so many seconds, if it is not too long."""
-        if len(kept.body) > _LONGEST_BODY:
-            return
-        value = _write(kept) if self.shared else kept
-        timeout = min(seconds, self._most_seconds)
-        self._outage.attempt(lambda: self._backend.set(key, value, timeout=timeout))
+        """Keep an answer in Redis for so many seconds, if it is not too long."""
+        if len(kept.body) <= _LONGEST_BODY:
+            timeout = min(seconds, SECONDS)
+            self._outage.attempt(partial(self._backend.set, key, _write(kept), timeout=timeout))
+
+    def keep_ready(self, key: str, ready: Ready) -> None:
+        """Keep an answer in memory, if it is not too long."""
+        if len(ready.kept.body) <= _LONGEST_BODY:
+            # The backend counts from the last full second.
+            self._backend.set(key, ready, timeout=math.ceil(ready.seconds) + 1)
+
+
+def memory_seconds(seconds: int) -> float:
+    """For how long an answer that is good for so long may be kept in memory.
+
+    Answers that were made together must not all be made anew together.
+    """
+    return random.uniform(0.5, 1) * min(seconds, MEMORY_SECONDS)  # noqa: S311  It is no secret.
 
 
 def _write(kept: Kept) -> bytes:

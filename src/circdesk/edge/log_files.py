@@ -72,7 +72,9 @@ class RotatingFile:
         """Append a text of whole lines."""
         with self._lock:
             try:
-                self._follow()
+                now = time.monotonic()
+                if now >= self._next_look or self._failing or self._size >= self._most_bytes:
+                    self._follow(now)
                 self._append(text.encode("utf-8", "backslashreplace"))
             except OSError as error:
                 self._tell(error)
@@ -100,9 +102,8 @@ class RotatingFile:
         self._torn = written < len(line)
         self._size += written
 
-    def _follow(self) -> None:
+    def _follow(self, now: float) -> None:
         """Go on in the present file, and in a new one where that is full."""
-        now = time.monotonic()
         if now >= self._next_look or self._failing:
             self._next_look = now + _LOOK_SECONDS
             if not self._is_present():

@@ -3,7 +3,6 @@
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 import structlog
@@ -24,11 +23,11 @@ def configure_logs(settings: Settings) -> None:
     place = _place(settings)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.format_exc_info,
+        _tell_level_and_error,
         redact,
-        _stamper(settings),
     ]
+    if settings.log_format != "json":
+        shared.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
     renderer = _renderer(settings, colors=place.isatty())
     structlog.configure(
         processors=[*shared, renderer],
@@ -59,23 +58,19 @@ def _place(settings: Settings) -> RotatingFile | SteadyStream:
         raise SettingsError(message) from None
 
 
-def _stamper(settings: Settings) -> structlog.typing.Processor:
-    if settings.log_format == "json":
-        return _stamp
-    return structlog.processors.TimeStamper(fmt="iso", utc=True)
-
-
-def _stamp(
-    _logger: object, _name: str, entry: structlog.typing.EventDict
+def _tell_level_and_error(
+    logger: object, name: str, entry: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Add the time as such, which is turned into text with the rest of the line."""
-    entry["timestamp"] = datetime.now(UTC)
-    return entry
+    """Add the level, by which the method is called, too, and the traceback of what failed."""
+    entry["level"] = name
+    return (
+        structlog.processors.format_exc_info(logger, name, entry) if "exc_info" in entry else entry
+    )
 
 
 def _renderer(settings: Settings, *, colors: bool) -> structlog.typing.Processor:
     if settings.log_format == "json":
-        return structlog.processors.JSONRenderer(serializer=_to_json)
+        return _to_json
     return structlog.dev.ConsoleRenderer(
         colors=colors,
         # Tracebacks of another kind show local variables, which may hold secrets.
@@ -83,6 +78,7 @@ def _renderer(settings: Settings, *, colors: bool) -> structlog.typing.Processor
     )
 
 
-def _to_json(entry: dict[str, Any], *, default: Any) -> str:
-    """The same as the standard library's, in a fraction of the time."""
-    return orjson.dumps(entry, default=default, option=_JSON_FORM).decode()
+def _to_json(_logger: object, _name: str, entry: structlog.typing.EventDict) -> str:
+    """The entry with its time, in a fraction of the time that the standard library takes."""
+    entry["timestamp"] = datetime.now(UTC)
+    return orjson.dumps(entry, default=repr, option=_JSON_FORM).decode()

@@ -58,7 +58,10 @@ class WindowStorage(Storage, MovingWindowSupport):
         if left > 0:
             # So a flood costs Redis nothing.
             return Window(taken=False, used=limit, reset=left)
-        window = self._ask("take", key, limit, seconds)
+        if self._redis is None:
+            window = self._memory.take(key, limit, seconds)
+        else:
+            window = self._ask("take", key, limit, seconds)
         if not window.taken:
             self._remember_full(key, window.reset)
         return window
