@@ -30,12 +30,11 @@ def decode(text: str) -> str:
     Raises:
         ValueError: An escape is broken, or the result is not UTF-8 or holds NUL.
     """
-    if "%" not in text and text.isascii():
-        decoded = text
-    elif _BROKEN_ESCAPE.search(text):
+    if "%" not in text and "\0" not in text and text.isascii():
+        return text
+    if _BROKEN_ESCAPE.search(text):
         raise ValueError("a percent sign that starts no escape")
-    else:
-        decoded = unquote_to_bytes(text.encode("latin-1")).decode()
+    decoded = unquote_to_bytes(text.encode("latin-1")).decode()
     if "\0" in decoded:
         raise ValueError("a NUL character")
     return decoded
@@ -44,15 +43,19 @@ def decode(text: str) -> str:
 def split_query(query: bytes, faults: Faults) -> dict[str, list[str]]:
     """Names and values of a query string; what cannot be decoded is added to `faults`."""
     values: dict[str, list[str]] = {}
-    pairs = query.decode("latin-1").replace("+", " ").split("&", _MOST_PAIRS)
+    text = query.decode("latin-1").replace("+", " ")
+    pairs = text.split("&", _MOST_PAIRS)
     if len(pairs) > _MOST_PAIRS:
         message = f"the query has more than {_MOST_PAIRS} parameters"
         faults.append(fault("query", "", "maxItems", message, _MOST_PAIRS))
         return values
+    # Then nothing in it is, and that is known at one look.
+    is_plain = "%" not in text and "\0" not in text and text.isascii()
     for pair in filter(None, pairs):
         raw_name, _, raw_value = pair.partition("=")
         try:
-            name, value = decode(raw_name), decode(raw_value)
+            name = raw_name if is_plain else decode(raw_name)
+            value = raw_value if is_plain else decode(raw_value)
         except ValueError as error:
             message = f"the query cannot be decoded: {_reason(error)}"
             faults.append(fault("query", "", "encoding", message))

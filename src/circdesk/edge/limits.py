@@ -106,12 +106,13 @@ class RateLimits:
         bucket = self._buckets.find(call.target, call.visit)
         if bucket is None:
             return []
-        state = self.count(bucket)
-        if not state.has_taken:
+        policy, key = bucket.policy, bucket.key
+        window = self._storage.take(key, policy.limit, policy.seconds)
+        if not window.taken:
             return None
         if is_free:
-            state = self._give_back(bucket)
-        told = headers_of(bucket, state).items()
+            window = self._storage.give_back(key, policy.limit, policy.seconds)
+        told = headers_of(bucket, _state(policy, window)).items()
         return [(name.lower().encode(), value.encode()) for name, value in told]
 
     def count(self, bucket: Bucket) -> State:
