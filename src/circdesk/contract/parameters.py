@@ -139,7 +139,7 @@ class Parameters:
         for key in values:
             if (reader := self._readers.get(key)) and reader.parse:
                 found[reader.name] = reader.parse(found[reader.name])
-        return self._defaults.fill(found)
+        return found if len(found) == len(self.names) else self._defaults.fill(found)
 
     def read_headers(self, headers: Mapping[bytes, bytes], faults: Faults) -> dict[str, Any]:
         """As `read`, from the headers of an ASGI scope; headers not in the contract are let be."""

@@ -103,17 +103,18 @@ class Caching:
         lifetime = LIFETIMES.get(operation.operation_id)
         if lifetime is None or not lifetime.resources or self._is_for_the_view(call):
             return None
-        ready = self._kept.find_ready(self._key(operation, request_uri(scope)))
-        if ready is None:
+        found = self._kept.find_ready(self._key(operation, request_uri(scope)))
+        if found is None:
             return None
+        ready, age = found
         kept = ready.kept
         if kept.generations != self._generations.read(ready.resources):
             return None
         count_cache("hit")
-        age = (b"age", b"%d" % kept.age)
+        told = (b"age", b"%d" % age)
         if _has(call, kept):
-            return Found(304, [*ready.not_modified, age], b"")
-        return Found(200, [*ready.whole, age], kept.body)
+            return Found(304, [*ready.not_modified, told], b"")
+        return Found(200, [*ready.whole, told], kept.body)
 
     def _ask(
         self, operation: Operation, lifetime: Lifetime, view: View, environ: Environ
@@ -216,7 +217,7 @@ def _whole(view: View, environ: Environ) -> Answer:
 
 
 def _found(kept: Kept, call: Call) -> Answer:
-    age = {"Age": str(kept.age)}
+    age = {"Age": str(int(kept.age))}
     not_modified = _not_modified(kept, call)
     if not_modified is not None:
         return not_modified.with_headers(age)

@@ -45,16 +45,9 @@ class Kept:
     body: bytes
 
     @property
-    def age(self) -> int:
-        """Whole seconds since it was made."""
-        return int(time() - self.made)
-
-    def is_younger(self, seconds: float) -> bool:
-        """Whether it was made less than so many seconds ago.
-
-        A clock that was set back makes answers of the future, which are not.
-        """
-        return 0 <= time() - self.made < seconds
+    def age(self) -> float:
+        """Seconds since it was made; negative where the clock was set back."""
+        return time() - self.made
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +104,17 @@ class KeptAnswers:
         found = self._outage.attempt(get) if self.shared else get()
         kept = found.kept if isinstance(found, Ready) else _read(found) if found else None
         limit = found.seconds if isinstance(found, Ready) else seconds
-        good = kept is not None and kept.generations == generations and kept.is_younger(limit)
+        good = kept is not None and kept.generations == generations and 0 <= kept.age < limit
         return kept if good else None
 
-    def find_ready(self, key: str) -> Ready | None:
-        """The answer in memory with this key, if it is not too old, of whichever generations."""
+    def find_ready(self, key: str) -> tuple[Ready, float] | None:
+        """The answer in memory with this key, of whichever generations, and its age in seconds.
+
+        None where it is too old.
+        """
         ready: Ready | None = self._backend.get(key)
-        return ready if ready is not None and ready.kept.is_younger(ready.seconds) else None
+        age = ready.kept.age if ready is not None else 0
+        return (ready, age) if ready is not None and 0 <= age < ready.seconds else None
 
     def keep(self, key: str, kept: Kept, seconds: int) -> None:
         """Keep an answer in Redis for so many seconds, if it is not too long."""
@@ -137,7 +134,7 @@ def memory_seconds(seconds: int) -> float:
 
     Answers that were made together must not all be made anew together.
     """
-    return random.uniform(0.5, 1) * min(seconds, MEMORY_SECONDS)  # noqa: S311  It is no secret.
+    return random.uniform(0.75, 1) * min(seconds, MEMORY_SECONDS)  # noqa: S311  It is no secret.
 
 
 def _write(kept: Kept) -> bytes:

@@ -28,11 +28,12 @@ def configure_logs(settings: Settings) -> None:
     ]
     if settings.log_format != "json":
         shared.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
+    lines = _Lines(place)
     renderer = _renderer(settings, colors=place.isatty())
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level.upper()),
-        logger_factory=structlog.WriteLoggerFactory(place),  # type: ignore[arg-type]  # It writes and flushes, which is all that is asked of it.
+        logger_factory=lambda *_names: lines,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(place)
@@ -43,6 +44,18 @@ def configure_logs(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _Lines:
+    """Where structlog writes lines of each level; neither place holds a whole line back."""
+
+    def __init__(self, place: RotatingFile | SteadyStream) -> None:
+        self._write = place.write
+
+    def info(self, line: str) -> None:
+        self._write(line + "\n")
+
+    debug = warning = error = critical = info
 
 
 def _place(settings: Settings) -> RotatingFile | SteadyStream:
