@@ -99,7 +99,8 @@ class Authenticator:
             if has_credential(headers):
                 caller, stale = await self._identify(target, headers)
             scope[CALLER] = caller
-            _raise_if_not_permitted(target, caller, headers, stale=stale)
+            if caller is not None or {} not in target.security:
+                _raise_if_not_permitted(target, caller, headers, stale=stale)
         client = scope.get("client")
         agent = headers.get(b"user-agent", b"").decode("latin-1")[:500]
         return Visit(
@@ -231,11 +232,12 @@ def _takes(target: Operation | WebPage, caller: Caller) -> bool:
 def _raise_if_not_permitted(
     target: Operation | WebPage, caller: Caller | None, headers: RawHeaders, *, stale: bool
 ) -> None:
-    """The one place where scopes are applied, whichever credential was used."""
+    """The one place where scopes are applied, whichever credential was used.
+
+    Anonymous callers come here where they are not welcome.
+    """
     security = target.security
     if caller is None:
-        if {} in security:
-            return
         offer = challenge(
             (scheme for entry in security for scheme in entry),
             basic=headers.get(b"authorization", b"").lower().startswith(b"basic"),

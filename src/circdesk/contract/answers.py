@@ -68,6 +68,12 @@ def header_fields(answer: Answer) -> list[tuple[str, str]]:
     return fields
 
 
+def raw_header_fields(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """The same as ASGI takes them. Raises ValueError as `header_fields`."""
+    fields = header_fields(answer)
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]
+
+
 def start(answer: Answer, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer by WSGI (PEP 3333)."""
     start_response(f"{answer.status} ", header_fields(answer))

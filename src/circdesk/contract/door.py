@@ -7,7 +7,7 @@ each walk a router of their own and build their validators anew for each request
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from connexion.middleware import SpecMiddleware
 from connexion.spec import Specification
@@ -38,7 +38,6 @@ from circdesk.contract.streams import too_large
 # itself; it is known by its path.
 Document = Representation | ASGIApp
 Target = Operation | WebPage | Document
-Methods = dict[str, Target]
 # Who is calling, or a problem; awaited on the event loop, so it must not block.
 Authenticate = Callable[[Operation | WebPage, Scope, RawHeaders], Awaitable[Any]]
 # Sends a problem as the answer to a request; the operation is None where none was found.
@@ -46,6 +45,17 @@ Refuse = Callable[[Scope, Receive, Send, Problem, Operation | None], Awaitable[N
 
 # As many faults as a problem tells; who sends more has not read the contract.
 _MOST_FAULTS = 100
+
+
+class _Way(NamedTuple):
+    """What answers a method of a path: its template there, and its name in the log."""
+
+    target: Target
+    path: str
+    name: str
+
+
+Methods = dict[str, _Way]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +106,12 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
         limits: Limits,
     ) -> None:
         self._app = app
-        self._router: Router[Target] = Router(
+        operations = contract.operations.values()
+        self._router: Router[_Way] = Router(
             [
-                *((op.method, op.path, op) for op in contract.operations.values()),
-                *((page.method, page.path, page) for page in pages),
-                *(("GET", path, document) for path, document in documents.items()),
+                *((op.method, op.path, _Way(op, op.path, op.operation_id)) for op in operations),
+                *((page.method, page.path, _Way(page, page.path, page.name)) for page in pages),
+                *(("GET", path, _Way(what, path, "document")) for path, what in documents.items()),
             ]
         )
         self._authenticate = authenticate
@@ -124,12 +135,16 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
             match = self._router.find(scope["raw_path"].decode("latin-1"))
             if match is None:
                 raise requests.NotFound("No resource has this path.")
-            scope[ROUTE] = _template(match.methods, scope)
-            if scope["method"] == "OPTIONS":
+            # All ways of a path have one template.
+            scope[ROUTE] = next(iter(match.methods.values())).path
+            method = scope["method"]
+            if method == "OPTIONS":
                 await _send_options(match.methods, send)
                 return
-            target = _find_target(match.methods, scope["method"])
-            scope[OPERATION] = _name(target)
+            way = match.methods.get("GET" if method == "HEAD" else method)
+            if way is None:
+                raise _not_allowed(match.methods)
+            target, _, scope[OPERATION] = way
             if not isinstance(target, (Operation, WebPage)):
                 await _send_document(target, scope, receive, send)
                 return
@@ -219,25 +234,9 @@ class Door(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types.
         return bytes(content)
 
 
-def _find_target(methods: Methods, method: str) -> Target:
-    target = methods.get("GET" if method == "HEAD" else method)
-    if target is None:
-        allow = _allow(methods)
-        message = f"This path takes {allow}."
-        raise requests.MethodNotAllowed(message, headers={"Allow": allow})
-    return target
-
-
-def _template(methods: Methods, scope: Scope) -> str:
-    """The path as the contract has it; a document has no other than the one that was asked for."""
-    target = next(iter(methods.values()))
-    return target.path if isinstance(target, (Operation, WebPage)) else str(scope["path"])
-
-
-def _name(target: Target) -> str:
-    if isinstance(target, Operation):
-        return target.operation_id
-    return target.name if isinstance(target, WebPage) else "document"
+def _not_allowed(methods: Methods) -> requests.MethodNotAllowed:
+    allow = _allow(methods)
+    return requests.MethodNotAllowed(f"This path takes {allow}.", headers={"Allow": allow})
 
 
 def _allow(methods: Methods) -> str:
@@ -266,11 +265,12 @@ async def _send_document(document: Document, scope: Scope, receive: Receive, sen
 
 def _decode_segments(
     operation: Operation, segments: tuple[str, ...], faults: Faults
-) -> dict[str, str]:
+) -> dict[str, list[str]]:
+    """The parameters in the path, each as a list of one text."""
     named = {}
     for name, segment in zip(operation.segments, segments, strict=True):
         try:
-            named[name] = decode(segment)
+            named[name] = [decode(segment)]
         except ValueError:
             message = "the segment cannot be decoded as UTF-8 without NUL"
             faults.append(fault("path", f"/{name}", "encoding", message))

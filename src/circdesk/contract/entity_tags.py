@@ -28,7 +28,7 @@ def entity_tag(kind: str, content: bytes, version: str | None = None) -> str:
 
 def lists_entity_tag(if_none_match: str, entity_tag: str) -> bool:
     """Whether an If-None-Match header lists this tag, compared weakly, or is `*`."""
-    if if_none_match.strip() == "*":
+    if if_none_match == entity_tag or if_none_match.strip() == "*":
         return True
     return entity_tag.removeprefix("W/") in (tag for _, tag in _ENTITY_TAG.findall(if_none_match))
 

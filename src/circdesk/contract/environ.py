@@ -19,12 +19,17 @@ OPERATION = "circdesk.operation"
 CALLER = "circdesk.caller"
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# What a URI may have in its path and its query; nearly all addresses have nothing else.
+_PLAIN = re.compile(rb"(?:[A-Za-z0-9/?:@!$&'()*+,;=._~-]|%[0-9A-Fa-f]{2})*")
 
 
 def request_uri(scope: Scope) -> str:
     """Path and query as the caller sent them, with only what a URI allows in it (RFC 3986)."""
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    uri = quote(scope["raw_path"] + query, safe="/?%:@!$&'()*+,;=-._~")
+    sent: bytes = scope["raw_path"] + query
+    if _PLAIN.fullmatch(sent):
+        return sent.decode()
+    uri = quote(sent, safe="/?%:@!$&'()*+,;=-._~")
     return _STRAY_PERCENT.sub("%25", uri)
 
 

@@ -1,7 +1,7 @@
 """What the headers of a request say: what it carries, and what it wants (RFC 9110)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from circdesk.contract import requests
 from circdesk.contract.operations import Body, Operation
@@ -14,12 +14,15 @@ _CHARSET = re.compile(r"(?:^|;)\s*charset=\"?([^\";\s]*)")
 _NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")
 
 
-def join_headers(raw: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+def join_headers(raw: Collection[tuple[bytes, bytes]]) -> RawHeaders:
     """Each header once: equal names are one list (RFC 9110, 5.3).
 
     So a credential that is sent twice is none, whichever of the two is good.
     """
-    headers: dict[bytes, bytes] = {}
+    headers = dict(raw)
+    if len(headers) == len(raw):
+        return headers
+    headers = {}
     repeated: dict[bytes, list[bytes]] = {}
     for name, value in raw:
         if name in headers:

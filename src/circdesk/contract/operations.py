@@ -124,18 +124,20 @@ class Operation:
 
     def read_parameters(
         self,
-        segments: Mapping[str, str],
+        segments: Mapping[str, list[str]],
         query: bytes,
         headers: Mapping[bytes, bytes],
         faults: Faults,
     ) -> dict[str, Any]:
         """The handler's arguments but for the body; every fault is added to `faults`."""
-        arguments = self.path_parameters.read({k: [v] for k, v in segments.items()}, faults)
-        arguments |= self.query.read(split_query(query, faults) if query else {}, faults)
+        arguments = self.path_parameters.read(segments, faults) if self.segments else {}
+        if query or self.query.names:
+            arguments |= self.query.read(split_query(query, faults) if query else {}, faults)
         if self.headers.names:
             found = self.headers.read_headers(headers, faults)
             named = {argument_name(name): value for name, value in found.items()}
-            faults += _contradictions(found, arguments)
+            if query:
+                faults += _contradictions(found, arguments)
             # What can be sent in either place was not sent in this one where it is None here.
             arguments |= {n: v for n, v in named.items() if v is not None or n not in arguments}
         return arguments

@@ -30,12 +30,11 @@ def decode(text: str) -> str:
     Raises:
         ValueError: An escape is broken, or the result is not UTF-8 or holds NUL.
     """
-    if "%" not in text and text.isascii():
-        decoded = text
-    elif _BROKEN_ESCAPE.search(text):
+    if "%" not in text and "\0" not in text and text.isascii():
+        return text
+    if _BROKEN_ESCAPE.search(text):
         raise ValueError("a percent sign that starts no escape")
-    else:
-        decoded = unquote_to_bytes(text.encode("latin-1")).decode()
+    decoded = unquote_to_bytes(text.encode("latin-1")).decode()
     if "\0" in decoded:
         raise ValueError("a NUL character")
     return decoded
@@ -44,15 +43,19 @@ def decode(text: str) -> str:
 def split_query(query: bytes, faults: Faults) -> dict[str, list[str]]:
     """Names and values of a query string; what cannot be decoded is added to `faults`."""
     values: dict[str, list[str]] = {}
-    pairs = query.decode("latin-1").replace("+", " ").split("&", _MOST_PAIRS)
+    text = query.decode("latin-1").replace("+", " ")
+    pairs = text.split("&", _MOST_PAIRS)
     if len(pairs) > _MOST_PAIRS:
         message = f"the query has more than {_MOST_PAIRS} parameters"
         faults.append(fault("query", "", "maxItems", message, _MOST_PAIRS))
         return values
+    # Then nothing in it is, and that is known at one look.
+    is_plain = "%" not in text and "\0" not in text and text.isascii()
     for pair in filter(None, pairs):
         raw_name, _, raw_value = pair.partition("=")
         try:
-            name, value = decode(raw_name), decode(raw_value)
+            name = raw_name if is_plain else decode(raw_name)
+            value = raw_value if is_plain else decode(raw_value)
         except ValueError as error:
             message = f"the query cannot be decoded: {_reason(error)}"
             faults.append(fault("query", "", "encoding", message))
@@ -74,12 +77,14 @@ class Defaults:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
         self._changeable = {n: v for n, v in values.items() if isinstance(v, list | dict)}
+        # All of them, where they are the same each time.
+        self.fixed = None if self._changeable else self._values
 
     def fill(self, sent: Mapping[str, Any]) -> dict[str, Any]:
         """What was sent, and the default of everything else."""
-        if self._changeable:
+        if self.fixed is None:
             return {**self._values, **deepcopy(self._changeable), **sent}
-        return {**self._values, **sent}
+        return {**self.fixed, **sent}
 
 
 class Parameters:
@@ -103,8 +108,9 @@ class Parameters:
                 "required": required if place != "path" else [],
             }
         )
-        self._may_be_empty = self._check.is_valid({})
         self._defaults = Defaults({reader.name: reader.default for reader in readers})
+        # What stands for all of them, where none need be sent.
+        self._unsent = self._defaults.fixed if self._check.is_valid({}) else None
         self._raw_keys = [(key, key.encode()) for key in self._readers]
         self.names = tuple(reader.name for reader in readers)
 
@@ -113,9 +119,9 @@ class Parameters:
 
         Parameters that were not sent have their default, or None.
         """
+        if not values and self._unsent is not None:
+            return {**self._unsent}
         found: dict[str, Any] = {}
-        if not values and self._may_be_empty:
-            return self._defaults.fill(found)
         for key, texts in values.items():
             reader = self._readers.get(key)
             if reader is None:
@@ -133,13 +139,15 @@ class Parameters:
         for key in values:
             if (reader := self._readers.get(key)) and reader.parse:
                 found[reader.name] = reader.parse(found[reader.name])
-        return self._defaults.fill(found)
+        return found if len(found) == len(self.names) else self._defaults.fill(found)
 
     def read_headers(self, headers: Mapping[bytes, bytes], faults: Faults) -> dict[str, Any]:
         """As `read`, from the headers of an ASGI scope; headers not in the contract are let be."""
         values = {
             key: [headers[raw].decode("latin-1")] for key, raw in self._raw_keys if raw in headers
         }
+        if not values and self._unsent is not None:
+            return {**self._unsent}
         return self.read(values, faults)
 
 

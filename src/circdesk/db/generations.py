@@ -58,7 +58,7 @@ class MemoryGenerations:
     def read(self, resources: Sequence[str]) -> str | None:
         """The generations of the resources."""
         with self._lock:
-            return ",".join(str(self._numbers.get(name, self._others)) for name in resources)
+            return ",".join([str(self._numbers.get(name, self._others)) for name in resources])
 
     def touch(self, resources: Iterable[str]) -> None:
         """Give the resources new generations."""

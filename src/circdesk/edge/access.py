@@ -28,7 +28,7 @@ def record(scope: Scope, *, status: int, size: int, seconds: float) -> None:
     operation = scope.get(OPERATION)
     end_request(operation or _NOTHING, status, seconds)
     caller: Caller | None = scope.get(CALLER)
-    kind, caller_id = _who(caller)
+    kind, caller_id = _who(caller) if caller else ("anonymous", None)
     log.info(
         "request",
         method=scope["method"],
@@ -44,9 +44,7 @@ def record(scope: Scope, *, status: int, size: int, seconds: float) -> None:
     )
 
 
-def _who(caller: Caller | None) -> tuple[str, str | None]:
-    if caller is None:
-        return "anonymous", None
+def _who(caller: Caller) -> tuple[str, str]:
     if caller.user_id is not None:
         return "user", str(caller.user_id)
     return "client", str(caller.client_id)

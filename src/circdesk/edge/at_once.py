@@ -9,7 +9,6 @@ from circdesk.contract.door import Call
 from circdesk.contract.environ import CALL
 from circdesk.edge.caching import Caching
 from circdesk.edge.limits import RateLimits
-from circdesk.edge.refusals import send_answer
 
 
 class AtOnce:
@@ -27,10 +26,14 @@ class AtOnce:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the call, or pass it on."""
         call: Call | None = scope.get(CALL)
-        answer = None if call is None else self._caching.find(call, scope)
-        if call is not None and answer is not None:
-            answer = self._limits.count_kept(call, answer)
-        if answer is None:
+        found = None if call is None else self._caching.find(call, scope)
+        told = None
+        if call is not None and found is not None:
+            told = self._limits.count_kept(call, is_free=found.status == 304)
+        if found is None or told is None:
             await self._app(scope, receive, send)
-        else:
-            await send_answer(answer, scope, send)
+            return
+        headers = [*found.headers, *told]
+        body = b"" if scope["method"] == "HEAD" else found.body
+        await send({"type": "http.response.start", "status": found.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

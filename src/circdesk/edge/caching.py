@@ -8,12 +8,14 @@ which hear of no change.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import orjson
 from starlette.types import Scope
 
-from circdesk.contract.answers import Answer
+from circdesk.contract.answers import Answer, raw_header_fields
 from circdesk.contract.application import MakeView, View
 from circdesk.contract.contract import Contract
 from circdesk.contract.documents import ContractError
@@ -24,7 +26,7 @@ from circdesk.contract.handlers import Handler
 from circdesk.contract.operations import Operation
 from circdesk.db.generations import Generations
 from circdesk.edge.flights import Flights
-from circdesk.edge.kept import Kept, KeptAnswers, kept_from
+from circdesk.edge.kept import Kept, KeptAnswers, RawHeader, Ready, kept_from, memory_seconds
 from circdesk.edge.lifetimes import LIFETIMES, Lifetime
 from circdesk.edge.metrics import count_cache
 from circdesk.edge.reads import KEEPING
@@ -40,6 +42,14 @@ _NO_STORE = "no-store"
 _CONDITION = "if_none_match"
 # Where credentials are taken, they are part of what the answer depends on.
 _CREDENTIALS = "Authorization, X-API-Key, Cookie"
+
+
+class Found(NamedTuple):
+    """An answer from memory, with the body that GET asks for."""
+
+    status: int
+    headers: list[RawHeader]
+    body: bytes
 
 
 class Caching:
@@ -82,83 +92,106 @@ class Caching:
 
         return make
 
-    def find(self, call: Call, scope: Scope) -> Answer | None:
-        """The answer that is kept for a request, if there is one.
+    def find(self, call: Call, scope: Scope) -> Found | None:
+        """What is kept in memory for a request, if anything is.
 
-        Nothing is counted where there is none: whoever runs the view asks again.
+        Nothing is counted where there is nothing: whoever runs the view asks again.
         """
-        operation = call.operation
-        lifetime = LIFETIMES.get(operation.operation_id) if operation else None
-        if operation is None or lifetime is None or not lifetime.resources:
+        operation = call.target
+        if not isinstance(operation, Operation):
             return None
-        generations = self._read_generations(lifetime, call)
-        if generations is None:
+        lifetime = LIFETIMES.get(operation.operation_id)
+        if lifetime is None or not lifetime.resources or self._is_for_the_view(call):
             return None
-        key = self._key(operation, request_uri(scope))
-        kept = self._kept.find(key, generations, lifetime.seconds)
-        if kept is None:
+        found = self._kept.find_ready(self._key(operation, request_uri(scope)))
+        if found is None:
+            return None
+        ready, age = found
+        kept = ready.kept
+        if kept.generations != self._generations.read(ready.resources):
             return None
         count_cache("hit")
-        return _described(operation, lifetime, call.visit, _found(kept, call))
+        told = (b"age", b"%d" % age)
+        if _has(call, kept):
+            return Found(304, [*ready.not_modified, told], b"")
+        return Found(200, [*ready.whole, told], kept.body)
 
     def _ask(
         self, operation: Operation, lifetime: Lifetime, view: View, environ: Environ
     ) -> Answer:
         call: Call = environ[CALL]
-        generations = self._read_generations(lifetime, call)
+        if self._is_for_the_view(call):
+            count_cache("passed_by")
+            return view(environ)
+        resources = lifetime.depends_on(call.arguments)
+        generations = self._generations.read(resources)
         if generations is None:
             count_cache("passed_by")
             return view(environ)
         key = self._key(operation, environ["REQUEST_URI"])
-        kept = self._kept.find(key, generations, lifetime.seconds)
+        asked = _Asked(operation, lifetime, resources, generations, key)
+        # In memory it has just been looked for, on the event loop.
+        kept = self._find(asked) if self._kept.shared else None
         if kept is not None:
             count_cache("hit")
             return _found(kept, call)
-        return self._make(lifetime, key, generations, view, environ)
+        return self._make(asked, view, environ)
 
-    def _read_generations(self, lifetime: Lifetime, call: Call) -> str | None:
-        """Those of what the answer depends on; None where it is for the view in any case."""
-        if _is_for_the_view(call) or self._wants_its_own(call):
-            return None
-        return self._generations.read(lifetime.depends_on(call.arguments))
+    def _is_for_the_view(self, call: Call) -> bool:
+        """Whether what is kept has no answer to a request.
 
-    def _wants_its_own(self, call: Call) -> bool:
-        """Whether it comes from somebody who may just have changed what it asks for.
-
-        Where processes do not tell each other, only those who change nothing can be answered with
+        It is of a rare kind, or comes from somebody who may just have changed what it asks for:
+        where processes do not tell each other, only those who change nothing can be answered with
         what this one has kept.
         """
-        return call.visit.caller is not None and not self._kept.shared
+        visit, edge = call.visit, call.edge
+        since = edge.get("if_modified_since") is not None and edge.get(_CONDITION) is None
+        wants_its_own = visit.caller is not None and not self._kept.shared
+        # An answer that clears a cookie is for one caller alone.
+        return since or wants_its_own or visit.stale_session
 
-    def _make(
-        self, lifetime: Lifetime, key: str, generations: str, view: View, environ: Environ
-    ) -> Answer:
+    def _find(self, asked: "_Asked") -> Kept | None:
+        return self._kept.find(asked.key, asked.generations, asked.lifetime.seconds)
+
+    def _make(self, asked: "_Asked", view: View, environ: Environ) -> Answer:
         """The answer that is not kept yet, made here or by whoever is making it already."""
         call: Call = environ[CALL]
-        with self._flights.lead((key, generations)) as (flight, leads):
+        with self._flights.lead((asked.key, asked.generations)) as (flight, leads):
             # Whoever was making it may have ended since we asked.
-            kept = (
-                self._kept.find(key, generations, lifetime.seconds)
-                if leads
-                else flight.wait(_PATIENCE_SECONDS)
-            )
+            kept = self._find(asked) if leads else flight.wait(_PATIENCE_SECONDS)
             count_cache("miss" if kept is None else "hit")
             if kept is not None:
                 flight.result = kept
                 return _found(kept, call)
             answer = _whole(view, environ)
-            made = kept_from(answer, generations)
+            made = kept_from(answer, asked.generations)
             if made is None:
                 return answer
             if leads:
                 flight.result = made
-            self._kept.keep(key, made, lifetime.seconds)
+            self._keep(asked, made, call.visit)
         return _not_modified(made, call) or answer
+
+    def _keep(self, asked: "_Asked", made: Kept, visit: Visit) -> None:
+        if self._kept.shared:
+            self._kept.keep(asked.key, made, asked.lifetime.seconds)
+        else:
+            self._kept.keep_ready(asked.key, _ready(asked, made, visit))
 
     def _key(self, operation: Operation, address: str) -> str:
         # The address as it was sent: the links of a list repeat it, byte by byte.
         text = f"{self._release} {operation.operation_id} {address}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode()).hexdigest() if self._kept.shared else text
+
+
+class _Asked(NamedTuple):
+    """What is asked for, of which resources in which generations, and the key of its answer."""
+
+    operation: Operation
+    lifetime: Lifetime
+    resources: Sequence[str]
+    generations: str
+    key: str
 
 
 def _raise_if_not_public(contract: Contract) -> None:
@@ -168,13 +201,6 @@ def _raise_if_not_public(contract: Contract) -> None:
             raise ContractError(f"{name} has a lifetime and is no operation")
         if operation.method != "GET" or (operation.security and {} not in operation.security):
             raise ContractError(f"{name} has a lifetime and is not for everybody to read")
-
-
-def _is_for_the_view(call: Call) -> bool:
-    """Whether the request is of a rare kind, which what is kept has no answer to."""
-    since = call.edge.get("if_modified_since") is not None and call.edge.get(_CONDITION) is None
-    # An answer that clears a cookie is for one caller alone.
-    return since or call.visit.stale_session
 
 
 def _whole(view: View, environ: Environ) -> Answer:
@@ -191,19 +217,42 @@ def _whole(view: View, environ: Environ) -> Answer:
 
 
 def _found(kept: Kept, call: Call) -> Answer:
-    age = {"Age": str(kept.age)}
+    age = {"Age": str(int(kept.age))}
     not_modified = _not_modified(kept, call)
     if not_modified is not None:
         return not_modified.with_headers(age)
-    return Answer(200, kept.media_type, kept.body, {**kept.headers, **age})
+    return _answer(kept).with_headers(age)
+
+
+def _answer(kept: Kept) -> Answer:
+    return Answer(200, kept.media_type, kept.body, kept.headers)
 
 
 def _not_modified(kept: Kept, call: Call) -> Answer | None:
     """A 304, where the caller has this very answer."""
-    entity_tag, listed = kept.headers.get("ETag"), call.edge.get(_CONDITION)
-    if entity_tag is None or listed is None or not lists_entity_tag(listed, entity_tag):
-        return None
-    return Answer(304, None, b"", {"ETag": entity_tag})
+    return _same(kept) if _has(call, kept) else None
+
+
+def _same(kept: Kept) -> Answer:
+    return Answer(304, None, b"", {"ETag": kept.headers.get("ETag", "")})
+
+
+def _has(call: Call, kept: Kept) -> bool:
+    listed = call.edge.get(_CONDITION)
+    if listed is None:
+        return False
+    entity_tag = kept.headers.get("ETag")
+    return entity_tag is not None and lists_entity_tag(listed, entity_tag)
+
+
+def _ready(asked: _Asked, kept: Kept, visit: Visit) -> Ready:
+    """An answer that has just been made for an anonymous caller, ready to leave for others."""
+    operation, lifetime, resources, *_ = asked
+    whole, not_modified = (
+        raw_header_fields(_described(operation, lifetime, visit, answer))
+        for answer in (_answer(kept), _same(kept))
+    )
+    return Ready(kept, memory_seconds(lifetime.seconds), resources, whole, not_modified)
 
 
 def _described(

@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from circdesk.contract.encodings import (
@@ -22,6 +21,7 @@ from circdesk.contract.encodings import (
     is_compressible,
     make_encoder,
 )
+from circdesk.contract.headers import join_headers
 
 # More than this is compressed in a thread, so that it holds nobody else up for a millisecond.
 _LONG = 64 * 1024
@@ -42,8 +42,10 @@ class Compression:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        accepted, known, conditional = _read(scope["headers"])
-        if conditional:
+        sent = join_headers(scope["headers"])
+        accepted = sent.get(b"accept-encoding", b"").decode("latin-1")
+        known = sent.get(b"if-none-match", b"").decode("latin-1")
+        if _SUFFIX.search(known + sent.get(b"if-match", b"").decode("latin-1")):
             # In place: what is found out further in is read from this very scope further out.
             scope["headers"] = [*_plain_tags(scope["headers"], accepted)]
         answer = _Answer(send, accepted, known, is_head=scope["method"] == "HEAD")
@@ -67,55 +69,50 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._begin(message)
+            if message["status"] == 304:
+                headers = _restored(message["headers"], self._known, self._accepted)
+                message = {**message, "headers": _varying(headers)}
+            elif message["status"] not in _BODILESS and _is_candidate(dict(message["headers"])):
+                self._start = message
+                return
         elif self._start is not None:
             start, self._start = self._start, None
             await self._send_first(start, message)
+            return
         elif self._encoder is not None:
-            await self._send({**message, "body": await _encode(self._encoder, message)})
-        else:
-            await self._send(message)
-
-    async def _begin(self, start: Message) -> None:
-        if start["status"] == 304:
-            headers = MutableHeaders(raw=[*start["headers"]])
-            _restore_tag(headers, self._known, self._accepted)
-            _vary(headers)
-            await self._send({**start, "headers": headers.raw})
-        elif start["status"] in _BODILESS or not _is_candidate(dict(start["headers"])):
-            await self._send(start)
-        else:
-            self._start = start
+            message = {**message, "body": await _encode(self._encoder, message)}
+        await self._send(message)
 
     async def _send_first(self, start: Message, message: Message) -> None:
-        headers = MutableHeaders(raw=[*start["headers"]])
+        headers: list[RawHeader] = start["headers"]
         is_whole = not self._is_head and not message.get("more_body", False)
-        if is_whole and len(message["body"]) < SHORTEST and "content-length" not in headers:
+        is_short = is_whole and len(message["body"]) < SHORTEST
+        if is_short and b"content-length" not in dict(headers):
             await self._send(start)
             await self._send(message)
             return
-        _vary(headers)
         coding = choose_coding(self._accepted)
+        headers = _varying(headers)
         if coding is not None:
-            headers["content-encoding"] = coding
-            del headers["content-length"]
+            headers = [header for header in headers if header[0] != b"content-length"]
+            headers.append((b"content-encoding", coding.encode()))
             if start["status"] < 300:
-                _mark_tag(headers, coding)
+                headers = _marked(headers, coding)
             # The body that the answer to a HEAD would have is not there to be measured.
             if not self._is_head:
                 message = await self._encode_first(coding, message, headers)
-        await self._send({**start, "headers": headers.raw})
+        await self._send({**start, "headers": headers})
         await self._send(message)
 
     async def _encode_first(
-        self, coding: str, message: Message, headers: MutableHeaders
+        self, coding: str, message: Message, headers: list[RawHeader]
     ) -> Message:
         encoder = make_encoder(coding)
         body = await _encode(encoder, message)
         if message.get("more_body", False):
             self._encoder = encoder
         else:
-            headers["content-length"] = str(len(body))
+            headers.append((b"content-length", b"%d" % len(body)))
         return {**message, "body": body}
 
 
@@ -136,28 +133,36 @@ def _is_candidate(headers: Mapping[bytes, bytes]) -> bool:
     return not forbidden and is_compressible(headers.get(b"content-type", b"").decode("latin-1"))
 
 
-def _vary(headers: MutableHeaders) -> None:
-    known = headers.get("vary")
+def _varying(headers: Iterable[RawHeader]) -> list[RawHeader]:
+    """The headers, which say that the answer depends on Accept-Encoding."""
+    known = dict(headers).get(b"vary")
     if known is None:
-        headers.append("vary", "Accept-Encoding")
-    elif "accept-encoding" not in known.lower():
-        headers.add_vary_header("Accept-Encoding")
+        return [*headers, (b"vary", b"Accept-Encoding")]
+    if b"accept-encoding" in known.lower():
+        return [*headers]
+    return _replaced(headers, b"vary", known + b", Accept-Encoding")
 
 
-def _mark_tag(headers: MutableHeaders, coding: str) -> None:
-    tag = headers.get("etag", "")
-    if tag.startswith('"'):
-        headers["etag"] = f'{tag[:-1]}-{coding}"'
+def _replaced(headers: Iterable[RawHeader], name: bytes, value: bytes) -> list[RawHeader]:
+    return [(each, value if each == name else its_own) for each, its_own in headers]
 
 
-def _restore_tag(headers: MutableHeaders, known: str, accepted: str) -> None:
-    """Say which of the variants that the caller has is the one that is still good."""
-    tag = headers.get("etag", "")
+def _marked(headers: list[RawHeader], coding: str) -> list[RawHeader]:
+    """The headers, with the strong tag of the variant."""
+    tag = dict(headers).get(b"etag", b"")
+    if not tag.startswith(b'"'):
+        return headers
+    return _replaced(headers, b"etag", b'%b-%b"' % (tag[:-1], coding.encode()))
+
+
+def _restored(headers: list[RawHeader], known: str, accepted: str) -> list[RawHeader]:
+    """The headers, which say which of the variants that the caller has is still good."""
+    tag = dict(headers).get(b"etag", b"").decode("latin-1")
     if not tag.startswith('"') or tag in known:
-        return
-    for coding in acceptable_codings(accepted):
-        if (variant := f'{tag[:-1]}-{coding}"') in known:
-            headers["etag"] = variant
+        return headers
+    variants = [f'{tag[:-1]}-{coding}"' for coding in acceptable_codings(accepted)]
+    good = [variant for variant in variants if variant in known]
+    return _replaced(headers, b"etag", good[-1].encode("latin-1")) if good else headers
 
 
 def _plain_tags(headers: Iterable[RawHeader], accepted: str) -> Iterable[RawHeader]:
@@ -179,17 +184,3 @@ def _without_suffixes(value: bytes, codings: frozenset[str]) -> bytes:
     text = value.decode("latin-1")
     plain = _SUFFIX.sub(lambda match: '"' if match[1] in codings else match[0], text)
     return plain.encode("latin-1")
-
-
-def _read(headers: Iterable[RawHeader]) -> tuple[str, str, bool]:
-    """Accept-Encoding, If-None-Match, and whether any condition was sent; in one walk."""
-    accepted, known, conditional = [], [], False
-    for name, value in headers:
-        if name == b"accept-encoding":
-            accepted.append(value.decode("latin-1"))
-        elif name == b"if-none-match":
-            known.append(value.decode("latin-1"))
-            conditional = True
-        elif name == b"if-match":
-            conditional = True
-    return ", ".join(accepted), ", ".join(known), conditional

@@ -1,7 +1,10 @@
 """Answers that are kept: finished, as they left, with what tells how long they are good."""
 
-from collections.abc import Mapping
+import math
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import time
 from typing import Any
 
@@ -15,6 +18,8 @@ from circdesk.contract.answers import Answer
 from circdesk.db.generations import SECONDS, Generations
 from circdesk.db.outage import REDIS_OPTIONS
 from circdesk.settings import Settings
+
+RawHeader = tuple[bytes, bytes]
 
 # Without Redis nobody tells this process what others write to the database, such as a worker, an
 # import at the command line or a second api: so long it may not know.
@@ -40,9 +45,27 @@ class Kept:
     body: bytes
 
     @property
-    def age(self) -> int:
-        """Whole seconds since it was made."""
-        return int(time() - self.made)
+    def age(self) -> float:
+        """Seconds since it was made; negative where the clock was set back."""
+        return time() - self.made
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An answer that is kept in memory, as it leaves for anonymous callers.
+
+    Attributes:
+        seconds: For how long it is good.
+        resources: What it depends on.
+        whole: Its headers.
+        not_modified: Those of a 304 to who has it already.
+    """
+
+    kept: Kept
+    seconds: float
+    resources: Sequence[str]
+    whole: Sequence[RawHeader]
+    not_modified: Sequence[RawHeader]
 
 
 def kept_from(answer: Answer, generations: str) -> Kept | None:
@@ -67,7 +90,6 @@ class KeptAnswers:
         self._cache = cache
         self._outage = generations.outage
         self.shared = shared
-        self._most_seconds = SECONDS if shared else MEMORY_SECONDS
         self._backend: BaseCache
 
     def bind(self, app: flask.Flask, settings: Settings) -> None:
@@ -78,21 +100,41 @@ class KeptAnswers:
 
     def find(self, key: str, generations: str, seconds: int) -> Kept | None:
         """The answer with this key, if it is of these generations and not too old."""
-        found = self._outage.attempt(lambda: self._backend.get(key))
-        kept = _read(found) if isinstance(found, bytes) else found
-        if kept is None:
-            return None
-        # A clock that was set back makes answers of the future.
-        good = kept.generations == generations and 0 <= time() - kept.made < seconds
+        get = partial(self._backend.get, key)
+        found = self._outage.attempt(get) if self.shared else get()
+        kept = found.kept if isinstance(found, Ready) else _read(found) if found else None
+        limit = found.seconds if isinstance(found, Ready) else seconds
+        good = kept is not None and kept.generations == generations and 0 <= kept.age < limit
         return kept if good else None
 
+    def find_ready(self, key: str) -> tuple[Ready, float] | None:
+        """The answer in memory with this key, of whichever generations, and its age in seconds.
+
+        None where it is too old.
+        """
+        ready: Ready | None = self._backend.get(key)
+        age = ready.kept.age if ready is not None else 0
+        return (ready, age) if ready is not None and 0 <= age < ready.seconds else None
+
     def keep(self, key: str, kept: Kept, seconds: int) -> None:
-        """Keep an answer for so many seconds, if it is not too long."""
-        if len(kept.body) > _LONGEST_BODY:
-            return
-        value = _write(kept) if self.shared else kept
-        timeout = min(seconds, self._most_seconds)
-        self._outage.attempt(lambda: self._backend.set(key, value, timeout=timeout))
+        """Keep an answer in Redis for so many seconds, if it is not too long."""
+        if len(kept.body) <= _LONGEST_BODY:
+            timeout = min(seconds, SECONDS)
+            self._outage.attempt(partial(self._backend.set, key, _write(kept), timeout=timeout))
+
+    def keep_ready(self, key: str, ready: Ready) -> None:
+        """Keep an answer in memory, if it is not too long."""
+        if len(ready.kept.body) <= _LONGEST_BODY:
+            # The backend counts from the last full second.
+            self._backend.set(key, ready, timeout=math.ceil(ready.seconds) + 1)
+
+
+def memory_seconds(seconds: int) -> float:
+    """For how long an answer that is good for so long may be kept in memory.
+
+    Answers that were made together must not all be made anew together.
+    """
+    return random.uniform(0.75, 1) * min(seconds, MEMORY_SECONDS)  # noqa: S311  It is no secret.
 
 
 def _write(kept: Kept) -> bytes:

@@ -28,6 +28,8 @@ from circdesk.edge.views import answer_problem
 from circdesk.edge.windows import Window
 from circdesk.visits import Visit
 
+RawHeader = tuple[bytes, bytes]
+
 # Threads that ask Redis for what is answered without Flask.
 _THREADS = 2
 
@@ -93,16 +95,25 @@ class RateLimits:
 
         return counted
 
-    def count_kept(self, call: Call, answer: Answer) -> Answer | None:
-        """An answer that was found, and what is left; None, and nothing is counted, if nothing is.
+    def count_kept(self, call: Call, *, is_free: bool) -> list[RawHeader] | None:
+        """Count an answer that was found; None, and nothing is counted, where no place is left.
 
         It never waits where windows are in memory.
+
+        Returns:
+            What tells how much is left.
         """
         bucket = self._buckets.find(call.target, call.visit)
         if bucket is None:
-            return answer
-        state = self.count(bucket)
-        return self._tell(bucket, state, answer) if state.has_taken else None
+            return []
+        policy, key = bucket.policy, bucket.key
+        window = self._storage.take(key, policy.limit, policy.seconds)
+        if not window.taken:
+            return None
+        if is_free:
+            window = self._storage.give_back(key, policy.limit, policy.seconds)
+        told = headers_of(bucket, _state(policy, window)).items()
+        return [(name.lower().encode(), value.encode()) for name, value in told]
 
     def count(self, bucket: Bucket) -> State:
         """Count a request, if there is still a place for it; it may wait for Redis."""
@@ -172,7 +183,7 @@ def headers_of(bucket: Bucket, state: State) -> dict[str, str]:
     """What is left, and of what (draft-ietf-httpapi-ratelimit-headers-10, 3 and 4)."""
     policy = bucket.policy
     return {
-        "RateLimit-Policy": f'"{policy.name}";q={policy.limit};w={policy.seconds}',
+        "RateLimit-Policy": policy.told,
         "RateLimit": f'"{policy.name}";r={state.remaining};t={state.reset}',
     }
 

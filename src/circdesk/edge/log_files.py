@@ -72,8 +72,14 @@ class RotatingFile:
         """Append a text of whole lines."""
         with self._lock:
             try:
-                self._follow()
-                self._append(text.encode("utf-8", "backslashreplace"))
+                now = time.monotonic()
+                if now >= self._next_look or self._failing or self._size >= self._most_bytes:
+                    self._follow(now)
+                line = text.encode("utf-8", "backslashreplace")
+                # The rest of one that the disk had no room for must not run into this one.
+                written = os.write(self._descriptor, b"\n" + line if self._torn else line)
+                self._torn = written < len(line)
+                self._size += written
             except OSError as error:
                 self._tell(error)
             else:
@@ -94,15 +100,8 @@ class RotatingFile:
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
-    def _append(self, line: bytes) -> None:
-        # The rest of a line that the disk had no room for must not run into the next one.
-        written = os.write(self._descriptor, b"\n" + line if self._torn else line)
-        self._torn = written < len(line)
-        self._size += written
-
-    def _follow(self) -> None:
+    def _follow(self, now: float) -> None:
         """Go on in the present file, and in a new one where that is full."""
-        now = time.monotonic()
         if now >= self._next_look or self._failing:
             self._next_look = now + _LOOK_SECONDS
             if not self._is_present():

@@ -11,7 +11,6 @@ from circdesk.edge.compression import Compression
 from circdesk.edge.cors import Cors
 from circdesk.edge.proxies import BelievedProxies
 from circdesk.edge.requests import EveryRequest
-from circdesk.edge.security_headers import SecurityHeaders
 from circdesk.edge.tracing import request_spans
 from circdesk.settings import Settings
 
@@ -21,16 +20,14 @@ Middleware = Callable[[ASGIApp], ASGIApp]
 def before_the_door(settings: Settings) -> list[Middleware]:
     """The middlewares, the outermost first.
 
-    Who is calling is the same for all that follows. What a browser must be told stands in every
-    answer, that of the last resort included. Whatever happens further in is answered with a request
-    id, logged, and counted once, with the bytes that leave. What is beyond all measure is refused
-    before it is looked at.
+    Who is calling is the same for all that follows. Whatever happens further in is answered with a
+    request id and what a browser must be told, logged, and counted once, with the bytes that leave.
+    What is beyond all measure is refused before it is looked at.
     """
     return [
         *_proxies(settings),
-        partial(SecurityHeaders, secure=settings.public_url.startswith("https:")),
         *_cors(settings),
-        EveryRequest,
+        partial(EveryRequest, secure=settings.public_url.startswith("https:")),
         *request_spans(),
         Compression,
         Ceilings,

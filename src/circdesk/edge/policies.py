@@ -56,12 +56,14 @@ class Policy:
 
     Attributes:
         seconds: How long a request counts.
+        told: What callers are told of it (draft-ietf-httpapi-ratelimit-headers-10, 3).
     """
 
     name: str
     item: RateLimitItem
     limit: int
     seconds: int
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def read_policies(settings: Settings) -> dict[str, Policy]:
 def _policy(name: str, text: str, factor: int = 1) -> Policy:
     item = parse(text)
     item = type(item)(item.amount * factor, item.multiples)
-    return Policy(name, item, item.amount, item.get_expiry())
+    limit, seconds = item.amount, item.get_expiry()
+    return Policy(name, item, limit, seconds, f'"{name}";q={limit};w={seconds}')
 
 
 class Buckets:
@@ -117,7 +120,9 @@ class Buckets:
 
     def find(self, target: Operation | WebPage | None, visit: Visit) -> Bucket | None:
         """The bucket of a request to the target; None where nothing is counted."""
-        name = _name(target)
+        if target is None:
+            return self.of_caller(visit)
+        name = target.operation_id if isinstance(target, Operation) else target.name
         if name in _EXEMPT:
             return None
         if name in _OWN:
@@ -128,7 +133,7 @@ class Buckets:
         """The bucket of a caller's requests to all that has no policy of its own."""
         caller = visit.caller
         if caller is None:
-            return self.of_address(visit.address, "anonymous")
+            return self._bucket("anonymous", "address", network_of(visit.address))
         counted_by, subject = _identity(caller)
         is_user = counted_by == "user"
         policy = ("member" if caller.role == "member" else "staff") if is_user else counted_by
@@ -150,9 +155,3 @@ def _identity(caller: Caller) -> tuple[CountedBy, str]:
     if caller.user_id is not None:
         return "user", str(caller.user_id)
     return "client", str(caller.client_id)
-
-
-def _name(target: Operation | WebPage | None) -> str | None:
-    if target is None:
-        return None
-    return target.operation_id if isinstance(target, Operation) else target.name

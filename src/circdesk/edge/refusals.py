@@ -5,7 +5,7 @@ import re
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from circdesk.contract.answers import Answer, ContractBroken, header_fields, problem_answer
+from circdesk.contract.answers import Answer, ContractBroken, problem_answer, raw_header_fields
 from circdesk.contract.environ import request_uri
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem
@@ -36,10 +36,8 @@ async def refuse(
 async def send_answer(answer: Answer, scope: Scope, send: Send) -> None:
     """Send an answer whose body is whole, outside of Flask."""
     body = b"" if scope["method"] == "HEAD" else answer.body
-    raw = [
-        (name.lower().encode(), value.encode("latin-1")) for name, value in header_fields(answer)
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    headers = raw_header_fields(answer)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -6,6 +6,7 @@ have one and the same.
 
 import math
 import time
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -38,6 +39,8 @@ class WindowStorage(Storage, MovingWindowSupport):
         super().__init__(uri, **options)
         self._memory = MemoryWindows()
         self._redis = RedisWindows(url) if url else None
+        # Without Redis there is nobody to ask but the memory.
+        self._take = self._memory.take if url is None else partial(self._ask, "take")
         self._lock = Lock()
         self._is_away = False
         self._next_try = -math.inf
@@ -58,7 +61,7 @@ class WindowStorage(Storage, MovingWindowSupport):
         if left > 0:
             # So a flood costs Redis nothing.
             return Window(taken=False, used=limit, reset=left)
-        window = self._ask("take", key, limit, seconds)
+        window = self._take(key, limit, seconds)
         if not window.taken:
             self._remember_full(key, window.reset)
         return window

@@ -51,7 +51,8 @@ class MemoryWindows:
     def take(self, key: str, limit: int, seconds: int) -> Window:
         """Count a request of the subject, if there is still a place for it."""
         with self._lock:
-            entries, now = self._recent(key, seconds)
+            now = time.monotonic()
+            entries = self._recent(key, seconds, now)
             taken = len(entries) < limit
             if taken:
                 entries.append(now)
@@ -60,33 +61,39 @@ class MemoryWindows:
     def look(self, key: str, _limit: int, seconds: int) -> Window:
         """How the subject stands, without counting anything."""
         with self._lock:
-            entries, now = self._recent(key, seconds)
+            now = time.monotonic()
+            entries = self._recent(key, seconds, now)
             return _window(entries, seconds, now)
 
     def give_back(self, key: str, limit: int, seconds: int) -> Window:
         """Free a place that was taken, but not more than `FREE` times the limit in a window."""
-        free = self.take(f"{key}/free", limit * FREE, seconds).taken
         with self._lock:
-            entries, now = self._recent(key, seconds)
-            if free and entries:
-                entries.pop()
+            now = time.monotonic()
+            entries = self._recent(key, seconds, now)
+            free = self._recent(f"{key}/free", seconds, now)
+            if len(free) < limit * FREE:
+                free.append(now)
+                if entries:
+                    entries.pop()
             return _window(entries, seconds, now)
 
-    def _recent(self, key: str, seconds: int) -> tuple[deque[float], float]:
-        """The entries that still count, and the time, which no clock that is set can change."""
-        now = time.monotonic()
-        entries, _ = self._entries.pop(key, (deque[float](), seconds))
-        self._entries[key] = (entries, seconds)
+    def _recent(self, key: str, seconds: int, now: float) -> deque[float]:
+        """The entries of the subject that still count; it becomes the one that was seen last."""
+        found = self._entries.pop(key, None) or (deque(), seconds)
+        self._entries[key] = found
+        entries = found[0]
         while entries and entries[0] <= now - seconds:
             entries.popleft()
-        self._forget(now)
-        return entries, now
+        if len(self._entries) > 1:
+            self._forget(now)
+        return entries
 
     def _forget(self, now: float) -> None:
+        """Forget the subject that was not seen for the longest time, if it has nothing left."""
         first = next(iter(self._entries))
         entries, seconds = self._entries[first]
         over = not entries or entries[-1] <= now - seconds
-        if len(self._entries) > 1 and (over or len(self._entries) > _MOST_SUBJECTS):
+        if over or len(self._entries) > _MOST_SUBJECTS:
             del self._entries[first]
 
 
