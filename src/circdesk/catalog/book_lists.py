@@ -98,11 +98,12 @@ def _found_by_field(
     values = search.values_of(text, engine)
     total, is_looser = session.execute(search.counted(text, engine, wanted), values).one()
     terms = text.looser if is_looser else text.terms
+    if total > search.CANDIDATES:
+        found = select(Book.id).where(search.holds(terms, engine), *wanted)
+        return _sorted(session, query, found, Book, scope="list_books", total=total)
     found = select(Book.id).where(
         Book.id.in_(search.holding(terms, engine)) if terms else false(), *wanted
     )
-    if total > search.CANDIDATES:
-        return _sorted(session, query, found, Book, scope="list_books", total=total)
     keys = found.add_columns(Book.sort_title, Book.sort_year, Book.created_at)
     gathered = keys.cte("gathered").prefix_with("MATERIALIZED").c
     found = select(gathered.id)
