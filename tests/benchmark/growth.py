@@ -3,22 +3,22 @@
     python tests/benchmark/growth.py --into docs/benchmark    # 10,000 to a million books
     python tests/benchmark/growth.py --sizes 1000,10000       # into build/benchmark
 
-Each library has a service of its own on the first core: one worker, production settings, limits
-that are not reached, no cache. One caller asks the services in turn, over HTTP and one request
-after the other, so that what is measured is the operation and no queue, and what slows the machine
-down meanwhile slows all sizes down. PostgreSQL has the other cores, and keeps what it has
-committed; SQLite is a part of the service.
+One database after the other: each library has a service of its own on the first core, with one
+worker, production settings, limits that are not reached, and no cache. One caller asks the services
+in turn, over HTTP and one request after the other, so that what is measured is the operation and no
+queue, and what slows the machine down meanwhile slows all sizes down. PostgreSQL has the other
+cores, and keeps what it has committed; SQLite is a part of the service.
 
-It writes `growth.json` and a chart for each database, says which goals are met, and fills in the
-numbers of `docs/growth.md` where it writes to `docs/benchmark`.
+When a database is done it writes `growth.json`, in which what it says of the other one stays if it
+is of the same sizes, and a chart; says which goals are met; and fills in the numbers of
+`docs/growth.md` where it writes to `docs/benchmark`. A search that takes longer than a service
+allows a statement is counted as such, and does not end the run.
 """
 
 import argparse
-import json
 import os
 import platform
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,11 +29,10 @@ import psycopg
 from filling import POLICY, bytes_in, fill, plain, prepare  # type: ignore[import-not-found]
 from frameworks import SETTINGS  # type: ignore[import-not-found]  # It lies beside this file.
 from growing_library import GrowingLibrary  # type: ignore[import-not-found]
-from growth_chart import chart  # type: ignore[import-not-found]
 from growth_measuring import Run  # type: ignore[import-not-found]
-from growth_verdicts import judge, told  # type: ignore[import-not-found]
+from growth_report import write  # type: ignore[import-not-found]
+from growth_verdicts import judge  # type: ignore[import-not-found]
 from measuring import tell  # type: ignore[import-not-found]
-from paper import fill_in  # type: ignore[import-not-found]
 from search import server  # type: ignore[import-not-found]
 
 from circdesk.settings import Settings
@@ -42,9 +41,8 @@ from tokens import CORES, make_settings, migrated  # type: ignore[import-not-fou
 JSON = dict[str, Any]
 
 ENGINES = ("postgresql", "sqlite")
-DOCS = Path("docs/benchmark")
-PAPER = Path("docs/growth.md")
-# Seconds after which the run has failed, whatever it waits for.
+ASKED = ("rounds", "seconds", "records")
+# Seconds after which the run on a database has failed, whatever it waits for.
 LONGEST = 3600
 
 
@@ -53,11 +51,12 @@ def main() -> None:
     # Also who is told to end leaves no service and no server behind.
     for number in (signal.SIGALRM, signal.SIGTERM):
         signal.signal(number, _give_up)
-    signal.alarm(LONGEST)
-    with tempfile.TemporaryDirectory() as name:
-        report = measure(Path(name), given)
+    for engine in given.engine or ENGINES:
+        signal.alarm(LONGEST)
+        with tempfile.TemporaryDirectory() as name:
+            found = measure(Path(name), engine, given)
+        write(engine, found, given.sizes, given.into)
     signal.alarm(0)
-    write(report, given.into)
 
 
 def arguments() -> argparse.Namespace:
@@ -79,39 +78,30 @@ def _give_up(number: int, _frame: object) -> None:
     raise TimeoutError(f"{signal.Signals(number).name}: the run has at most {LONGEST} seconds")
 
 
-def measure(directory: Path, given: argparse.Namespace) -> JSON:
-    """The report on all engines."""
-    engines = given.engine or ENGINES
-    with databases(directory, engines, given.sizes) as settings:
-        libraries, report = load(given.sizes, settings)
-        for engine in engines:
-            tell(f"{engine} is measured")
-            run = Run(libraries, settings[engine])
-            found = run.measure(given.rounds, given.seconds, given.records)
-            rates = {size: each["median"] for size, each in found["imports"].items()}
-            found["verdicts"] = judge(found["operations"], rates)
-            report[engine] |= found
-    return facts(given) | report
+def measure(directory: Path, engine: str, given: argparse.Namespace) -> JSON:
+    """The report on one database."""
+    with databases(directory, engine, given.sizes) as settings:
+        libraries, report = load(engine, settings)
+        tell(f"{engine} is measured")
+        found = Run(libraries, settings).measure(given.rounds, given.seconds, given.records)
+    rates = {size: each["median"] for size, each in found["imports"].items()}
+    return {**facts(given), **report, **found, "verdicts": judge(found["operations"], rates)}
 
 
 @contextmanager
-def databases(
-    directory: Path, engines: Sequence[str], sizes: Sequence[int]
-) -> Iterator[dict[str, dict[int, Settings]]]:
-    """Empty databases: settings by engine and size."""
-    urls = {size: f"sqlite:///{directory / f'{size}.db'}" for size in sizes}
-    found = {"sqlite": _settings(directory / "sqlite", urls)}
-    if "postgresql" not in engines:
-        yield found
+def databases(directory: Path, engine: str, sizes: Sequence[int]) -> Iterator[dict[int, Settings]]:
+    """Empty databases: settings by size."""
+    if engine == "sqlite":
+        yield _settings(
+            directory, {size: f"sqlite:///{directory / f'{size}.db'}" for size in sizes}
+        )
         return
     # PostgreSQL is not to share a core with what it is asked by.
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, CORES[1:] or CORES)
-    with server(directory, list(sizes)) as given:
+    with server(directory, list(sizes)) as urls:
         os.sched_setaffinity(0, before)
-        urls = dict(zip(sizes, given, strict=True))
-        found = {"postgresql": _settings(directory / "postgresql", urls), **found}
-        yield {engine: found[engine] for engine in engines}
+        yield _settings(directory, dict(zip(sizes, urls, strict=True)))
 
 
 def _settings(directory: Path, urls: Mapping[int, str]) -> dict[int, Settings]:
@@ -123,24 +113,19 @@ def _settings(directory: Path, urls: Mapping[int, str]) -> dict[int, Settings]:
     return settings
 
 
-def load(
-    sizes: Sequence[int], settings: Mapping[str, Mapping[int, Settings]]
-) -> tuple[dict[int, GrowingLibrary], JSON]:
-    """Fill the databases; the libraries, and by engine what that took and takes."""
-    libraries = {size: GrowingLibrary(size, POLICY) for size in sizes}
-    report: JSON = {engine: {"fill_seconds": {}, "bytes": {}} for engine in settings}
+def load(engine: str, settings: Mapping[int, Settings]) -> tuple[dict[int, GrowingLibrary], JSON]:
+    """Fill the databases; the libraries, and what that took and takes."""
+    libraries = {size: GrowingLibrary(size, POLICY) for size in settings}
+    report: JSON = {"fill_seconds": {}, "bytes": {}}
     for size, library in libraries.items():
-        urls = {}
-        for engine, by_size in settings.items():
-            with migrated(by_size[size]) as (_, sessions):
-                prepare(sessions)
-            urls[engine] = by_size[size].database_url.get_secret_value()
-        for engine, seconds in fill(library, urls).items():
-            report[engine]["fill_seconds"][size] = seconds
-            report[engine]["bytes"][size] = bytes_in(engine, urls[engine])
+        with migrated(settings[size]) as (_, sessions):
+            prepare(sessions)
+        url = settings[size].database_url.get_secret_value()
+        report["fill_seconds"] |= {size: fill(library, {engine: url})[engine]}
+        report["bytes"] |= {size: bytes_in(engine, url)}
         tell(f"{size:,} books are there")
-    if "postgresql" in settings:
-        report["postgresql"]["settings"] = shown(urls["postgresql"])
+    if engine == "postgresql":
+        report["settings"] = shown(url)
     return libraries, report
 
 
@@ -156,21 +141,7 @@ def shown(url: str) -> dict[str, str]:
 def facts(given: argparse.Namespace) -> JSON:
     """What was measured, and where."""
     machine = {"processors": os.cpu_count(), "python": platform.python_version()}
-    asked = {name: getattr(given, name) for name in ("sizes", "rounds", "seconds", "records")}
-    return {"machine": machine, **asked}
-
-
-def write(report: JSON, directory: Path) -> None:
-    """The report, its charts, and its verdicts on standard output."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "growth.json").write_text(json.dumps(report, indent=2) + "\n")
-    for engine in ENGINES:
-        if engine in report:
-            (directory / f"growth-{engine}.svg").write_text(chart(engine, report))
-            sys.stdout.write(f"{engine}\n{told(report[engine]['verdicts'])}\n")
-    if directory == DOCS:
-        read: JSON = json.loads((directory / "growth.json").read_text())
-        PAPER.write_text(fill_in(PAPER.read_text(), read))
+    return {"machine": machine, **{name: getattr(given, name) for name in ASKED}}
 
 
 if __name__ == "__main__":

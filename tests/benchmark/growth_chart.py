@@ -8,6 +8,7 @@ from typing import Any
 from growth_verdicts import (  # type: ignore[import-not-found]  # It lies beside this file.
     OPERATIONS,
     SEARCHES,
+    at_least,
     limit,
 )
 
@@ -36,7 +37,7 @@ def chart(engine: str, report: JSON) -> str:
     times = {int(size): each for size, each in found["operations"].items()}
     rows = math.ceil(len(OPERATIONS) / _COLUMNS)
     height = _HEAD + rows * _DOWN + _SEARCH_HEIGHT
-    parts = [*_legend(NAMES[engine], report)]
+    parts = [*_legend(NAMES[engine], found)]
     for place, (operation, title) in enumerate(OPERATIONS.items()):
         row, column = divmod(place, _COLUMNS)
         at = (_MARGIN + column * _ACROSS, _HEAD + row * _DOWN)
@@ -52,8 +53,8 @@ def chart(engine: str, report: JSON) -> str:
     return "\n".join([head, back, *parts, "</svg>"]) + "\n"
 
 
-def _legend(name: str, report: JSON) -> Iterator[str]:
-    python, rounds = report["machine"]["python"], report["rounds"]
+def _legend(name: str, found: JSON) -> Iterator[str]:
+    python, rounds = found["machine"]["python"], found["rounds"]
     yield _text(16, 26, f"Milliseconds of each operation by number of books, {name}", size=17)
     under = (
         f"One worker, one caller, cache off; {rounds} rounds, all sizes in turn; Python {python}"
@@ -64,6 +65,15 @@ def _legend(name: str, report: JSON) -> Iterator[str]:
         left = 16 + place * 150
         yield _line([(left, 64), (left + 20, 64)], colour, is_dashed=colour == _LIMIT)
         yield _text(left + 26, 68, meaning)
+    if _given_up(found):
+        meaning = "≥ and a ring: longer than the deadline, which ended some of them with a 503"
+        yield _text(500, 68, meaning)
+
+
+def _given_up(found: JSON) -> bool:
+    operations = (each for of_size in found["operations"].values() for each in of_size.values())
+    searches = (each for of_size in found["search"].values() for each in of_size)
+    return bool(at_least(*operations, *searches))
 
 
 def _panel(title: str, of_size: Mapping[int, JSON], *, is_bound: bool) -> Iterator[str]:
@@ -82,8 +92,9 @@ def _panel(title: str, of_size: Mapping[int, JSON], *, is_bound: bool) -> Iterat
     for points, colour in ((p50, _P50), (p95, _P95)):
         yield _line(_placed(points, x, y), colour)
     for size, value in p95:
-        yield _dot(x(size), y(value), _P95)
-        yield _text(x(size), y(value) - 7, _short(value), anchor="middle", colour=_P95)
+        sign = at_least(of_size[size])
+        yield _dot(x(size), y(value), _P95, is_open=bool(sign))
+        yield _text(x(size), y(value) - 7, sign + _short(value), anchor="middle", colour=_P95)
     for size in sizes:
         yield _text(x(size), _BOTTOM + 15, _count(size), anchor="middle", colour=_PALE)
 
@@ -106,7 +117,8 @@ def _search(by_size: Mapping[int, Sequence[JSON]]) -> Iterator[str]:
         colour = _COLOURS[place % len(_COLOURS)]
         points = _placed([(max(1, each["matches"]), each["p50"]) for each in searches], x, y)
         yield _line(points, colour)
-        yield from (_dot(*point, colour) for point in points)
+        for point, each in zip(points, searches, strict=True):
+            yield _dot(*point, colour, is_open=bool(at_least(each)))
         yield _line([(720, 60 + 20 * place), (740, 60 + 20 * place)], colour)
         yield _text(748, 64 + 20 * place, f"among {_count(size)} books")
 
@@ -142,8 +154,9 @@ def _line(points: Points, colour: str, *, is_dashed: bool = False) -> str:
     return f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dashes}/>'
 
 
-def _dot(x: float, y: float, colour: str) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{colour}"/>'
+def _dot(x: float, y: float, colour: str, *, is_open: bool = False) -> str:
+    fill = "#ffffff" if is_open else colour
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{fill}" stroke="{colour}"/>'
 
 
 def _text(

@@ -54,7 +54,7 @@ def asked(library: GrowingLibrary, settings: Settings) -> Iterator[Asked]:
     ):
         wait_for(host)
         with closing(http.client.HTTPConnection(host, timeout=_TIMEOUT)) as connection:
-            yield Asked(library, connection)
+            yield Asked(library, connection, settings.database_timeout_seconds * 1000)
 
 
 class Run:
@@ -152,7 +152,7 @@ def searches(each: Asked) -> Sequence[JSON]:
     found, words = sample.words, dict.fromkeys(sample.finding(n, 1)[0] for n in MATCHES)
     shown = []
     for word in sorted(words, key=lambda each: found[each]):
-        times = [each.get(f"/api/books?q={word}") for _ in range(SEARCHED)]
+        times = [each.search(word) for _ in range(SEARCHED)]
         shown.append({"matches": found[word], **summary(times)})
     return shown
 

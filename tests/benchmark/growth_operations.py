@@ -10,6 +10,7 @@ from uuid import UUID
 
 from desk import KEY  # type: ignore[import-not-found]  # It lies beside this file.
 from growing_library import GrowingLibrary  # type: ignore[import-not-found]
+from growth_verdicts import GivenUp  # type: ignore[import-not-found]
 
 JSON = dict[str, Any]
 Times = dict[str, float]
@@ -27,7 +28,16 @@ AUTHORS_PAGE = "/api/books?author={}&available=true&year_from=1930&sort=-year&pe
 
 
 class Refused(Exception):
-    """The service did not answer as it should."""
+    """The service did not answer as it should.
+
+    Attributes:
+        code: The code of the problem that it answered with instead, if it did.
+        taken: The milliseconds until it was read.
+    """
+
+    def __init__(self, message: str, code: str | None, taken: float) -> None:
+        super().__init__(message)
+        self.code, self.taken = code, taken
 
 
 @dataclass
@@ -37,6 +47,7 @@ class Asked:
     Attributes:
         library: What is in it.
         connection: A connection to its service.
+        deadline: The milliseconds after which the service gives a statement up.
         start: Cursors at the start of the walk by title.
         end: Cursors at its end.
         words: What each kind of search looks for.
@@ -45,6 +56,7 @@ class Asked:
 
     library: GrowingLibrary
     connection: http.client.HTTPConnection
+    deadline: float
     start: list[str] = field(default_factory=list)
     end: list[str] = field(default_factory=list)
     words: dict[str, Sequence[str]] = field(default_factory=dict)
@@ -72,13 +84,24 @@ class Asked:
         answered = time.perf_counter()
         taken, self.fresh_until = (answered - began) * 1000, answered + _IDLE
         if response.status != status:
-            raise Refused(f"{method} {path}: {response.status} {text.decode()[:1000]}")
+            message = f"{method} {path}: {response.status} {text.decode()[:1000]}"
+            raise Refused(message, _code(text), taken)
         return json.loads(text), taken
 
     def get(self, path: str) -> float:
         """The milliseconds of a read."""
         taken: float = self.call("GET", path, 200)[1]
         return taken
+
+    def search(self, word: str) -> float:
+        """The milliseconds of a search; those until it was given up, where it was."""
+        try:
+            return self.get(f"/api/books?q={word}")
+        except Refused as refused:
+            if refused.code != "database_busy" or refused.taken < self.deadline:
+                raise
+            given_up: float = GivenUp(refused.taken)
+            return given_up
 
     def walk(self) -> tuple[int, list[float]]:
         """Go through all books by title; how many there were, and the milliseconds of each page."""
@@ -92,6 +115,14 @@ class Asked:
         inner = cursors[1:-2]
         self.start, self.end = inner[:ENDS], inner[-ENDS:]
         return count, times
+
+
+def _code(text: bytes) -> str | None:
+    try:
+        code: str | None = json.loads(text)["code"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return code
 
 
 def walked(cursor: str, per_page: int) -> str:
@@ -113,7 +144,7 @@ def reads(asked: Asked, turn: int) -> Iterator[Times]:
     yield {"walk_start": asked.get(walked(of(asked.start), PAGE))}
     yield {"walk_end": asked.get(walked(of(asked.end), PAGE))}
     for name, words in asked.words.items():
-        yield {name: asked.get(f"/api/books?q={of(words)}")}
+        yield {name: asked.search(of(words))}
     yield {"loans": asked.get(f"/api/users/{of(sample.people)}/loans")}
 
 

@@ -45,15 +45,29 @@ MOST_END_TO_START = 1.2
 LEAST_IMPORT_RATE = 0.85
 
 
+class GivenUp(float):
+    """The milliseconds after which a service gave up: what it was asked for takes longer."""
+
+
 def summary(milliseconds: Sequence[float]) -> JSON:
-    """Count, median and 95th percentile; of fewer than two, the count alone."""
+    """Count, median and 95th percentile; of fewer than two, the count alone.
+
+    `over_deadline` is how many were given up, if any: then the others are what they are at least.
+    """
+    over = sum(isinstance(each, GivenUp) for each in milliseconds)
+    counts = {"count": len(milliseconds)} | ({"over_deadline": over} if over else {})
     if len(milliseconds) < 2:
-        return {"count": len(milliseconds)}
+        return counts
     return {
-        "count": len(milliseconds),
+        **counts,
         "p50": round(statistics.median(milliseconds), 3),
         "p95": round(statistics.quantiles(milliseconds, n=20, method="inclusive")[-1], 3),
     }
+
+
+def at_least(*summaries: Mapping[str, Any]) -> str:
+    """The sign before a number that was made of these, if it may be more."""
+    return "≥ " if any("over_deadline" in each for each in summaries) else ""
 
 
 def limit(p95: float, size: int, larger: int) -> float:

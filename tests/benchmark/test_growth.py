@@ -1,16 +1,25 @@
 """What the benchmark of growth makes of its numbers; the run itself is `make bench-growth`."""
 
 import json
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 from xml.etree import ElementTree
 
+import growth_verdicts as plain  # type: ignore[import-not-found]
 import pytest
 
 from tests.benchmark.growing_library import TABLES, GrowingLibrary, Sample
 from tests.benchmark.growth_chart import chart
+from tests.benchmark.growth_operations import Asked, Refused
+from tests.benchmark.growth_report import write
 from tests.benchmark.growth_verdicts import OPERATIONS, SEARCHES, judge, limit, summary, told
 from tests.benchmark.paper import BEGINNING, END, fill_in
 
@@ -47,9 +56,44 @@ def make_report() -> JSON:
             for size in times
         },
     }
-    machine = {"python": "3.11"}
-    report = {"sizes": [*times], "rounds": 3, "machine": machine}
-    return report | {"postgresql": of_engine, "sqlite": of_engine}
+    of_engine |= {"rounds": 3, "machine": {"python": "3.11"}}
+    # As it is read from its file, in which sizes are texts.
+    report: JSON = json.loads(json.dumps({"postgresql": of_engine, "sqlite": of_engine}))
+    return {"sizes": [*times], **report}
+
+
+def make_overrun() -> JSON:
+    """A report in which some searches among many books were given up on SQLite."""
+    report = make_report()
+    found = report["sqlite"]
+    found["operations"][str(LARGE)]["search_many"] |= {"over_deadline": 3, "count": 50}
+    found["search"][str(LARGE)][-1]["over_deadline"] = 2
+    return report
+
+
+@contextmanager
+def asked_of(code: str, deadline: float) -> Iterator[Asked]:
+    """A library behind a service that refuses everything with this code, after 60 ms."""
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            time.sleep(0.06)
+            body = json.dumps({"code": code}).encode()
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """It is not of interest."""
+
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        with closing(HTTPConnection("127.0.0.1", server.server_port, timeout=10)) as connection:
+            yield Asked(GrowingLibrary(10, POLICY), connection, deadline)
+        server.shutdown()
+        thread.join()
 
 
 def verdict_of(verdicts: list[JSON], beginning: str) -> JSON:
@@ -92,18 +136,26 @@ class TestVerdicts:
 class TestChart:
     @pytest.mark.parametrize("engine", ["postgresql", "sqlite"])
     def test_each_operation_has_a_panel_with_its_p95_at_each_size(self, engine: str) -> None:
-        # A chart can also be drawn from the file, in which sizes are texts.
-        report = json.loads(json.dumps(make_report()))
-        drawn = ElementTree.fromstring(chart(engine, report))
-        texts = Counter(text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text"))
+        texts = self.texts(chart(engine, make_report()))
         assert {texts[title] for title in OPERATIONS.values()} == {1}
         assert texts["2"] == 2 * len(OPERATIONS)
         assert texts["among 1M books"] == 1
 
+    def test_what_was_given_up_is_told_and_is_no_measured_value(self) -> None:
+        drawn = chart("sqlite", make_overrun())
+        assert self.texts(drawn)["≥ 2"] == 1
+        assert any(text.startswith("≥ and a ring") for text in self.texts(drawn))
+        assert drawn.count('fill="#ffffff" stroke=') == 2
+        assert "≥" not in chart("postgresql", make_overrun())
+
+    def texts(self, drawn: str) -> Counter[str]:
+        svg = ElementTree.fromstring(drawn)
+        return Counter(text.text or "" for text in svg.iter("{http://www.w3.org/2000/svg}text"))
+
 
 class TestPaper:
     def test_what_stands_between_the_marks_is_written_anew(self) -> None:
-        report = json.loads(json.dumps(make_report()))
+        report = make_report()
         page = fill_in(f"Before.\n\n{BEGINNING}\nstale\n{END}\n\nAfter.\n", report)
         assert page == fill_in(page, report)
         assert page.startswith(f"Before.\n\n{BEGINNING}\n")
@@ -119,7 +171,71 @@ class TestPaper:
             fill_in("No marks.", make_report())
 
     def test_the_page_has_its_marks(self) -> None:
-        assert BEGINNING in fill_in(PAGE.read_text(), json.loads(json.dumps(make_report())))
+        assert BEGINNING in fill_in(PAGE.read_text(), make_report())
+
+    def test_a_search_that_was_given_up_has_no_value_but_a_least_one(self) -> None:
+        page = fill_in(f"{BEGINNING}\n{END}\n", make_overrun())
+        assert "| search_many | 2.0 | ≥ 2.0 (3 of 50 over the deadline) |" in page
+        assert page.count("≥") == 1
+
+    def test_a_database_that_was_not_measured_is_left_out(self) -> None:
+        report = make_report()
+        del report["postgresql"]
+        page = fill_in(f"{BEGINNING}\n{END}\n", report)
+        assert "SQLite" in page
+        assert "PostgreSQL" not in page
+
+
+class TestReport:
+    @pytest.fixture
+    def into(self, tmp_path: Path) -> Path:
+        write("postgresql", make_report()["postgresql"], [SMALL, LARGE], tmp_path)
+        return tmp_path
+
+    def test_what_was_found_on_the_other_database_stays(self, into: Path) -> None:
+        overrun = make_overrun()
+        write("sqlite", overrun["sqlite"], [SMALL, LARGE], into)
+        assert json.loads((into / "growth.json").read_text()) == overrun
+        assert {each.name for each in into.glob("*.svg")} == {
+            "growth-postgresql.svg",
+            "growth-sqlite.svg",
+        }
+
+    def test_what_was_found_at_other_sizes_does_not(self, into: Path) -> None:
+        write("sqlite", make_report()["sqlite"], [SMALL, LARGE, 10 * LARGE], into)
+        report = json.loads((into / "growth.json").read_text())
+        assert [*report] == ["sizes", "sqlite"]
+
+    def test_a_second_run_takes_the_place_of_the_first(self, into: Path) -> None:
+        found = make_report()["postgresql"] | {"rounds": 4}
+        write("postgresql", found, [SMALL, LARGE], into)
+        assert json.loads((into / "growth.json").read_text())["postgresql"]["rounds"] == 4
+
+
+class TestSearch:
+    """What is measured of a search, against a service that answers each with the same problem."""
+
+    @pytest.fixture
+    def make_asked(self) -> Iterator[Callable[..., Any]]:
+        with ExitStack() as stack:
+            yield lambda code, deadline: stack.enter_context(asked_of(code, deadline))
+
+    def test_what_is_given_up_at_the_deadline_is_counted(
+        self, make_asked: Callable[..., Any]
+    ) -> None:
+        asked = make_asked("database_busy", deadline=50)
+        # What the scripts import is not the module that a test imports by its full name.
+        found = plain.summary([1.0, asked.search("word"), asked.search("word")])
+        assert found == found | {"count": 3, "over_deadline": 2}
+        assert 50 <= found["p50"] < 5_000
+
+    @pytest.mark.parametrize(("code", "deadline"), [("database_busy", 5_000), ("other", 50)])
+    def test_another_refusal_ends_the_run(
+        self, make_asked: Callable[..., Any], code: str, deadline: int
+    ) -> None:
+        asked = make_asked(code, deadline=deadline)
+        with pytest.raises(Refused, match=f"503 .*{code}"):
+            asked.search("word")
 
 
 class TestLibrary:

@@ -14,7 +14,7 @@ from circdesk.catalog.text_queries import TextQuery
 from circdesk.contract.requests import NotFound
 from circdesk.db.direct import AnySelect, Values
 from circdesk.db.pagination import Page, PageQuery, paginate
-from circdesk.db.rows import MOST_KEPT, engine_of
+from circdesk.db.rows import MOST_KEPT, engine_of, read_rows
 
 
 class AuthorBooksQuery(PageQuery):
@@ -103,11 +103,11 @@ def _found_by_field(session: Session, query: BookQuery, text: TextQuery, filters
     engine = engine_of(session)
     values = {**search.values_of(text, engine), **filters.values}
     counted = search.counted(text, engine, filters.conditions)
-    total, is_looser = session.execute(counted, values).one()
+    ((total, is_looser),) = read_rows(session, counted, values)
     terms = text.looser if is_looser else text.terms
     values = {**filters.values, **search.values_held(terms, engine)}
     found = _Found(filters.filters, engine, is_any=bool(terms))
-    statement, books = (_held(found), Book) if total > search.CANDIDATES else _gathered(found)
+    statement, books = (_walked(found), Book) if total > search.CANDIDATES else _gathered(found)
     return _sorted(session, query, statement, books, scope="list_books", values=values, total=total)
 
 
@@ -120,15 +120,18 @@ class _Found(NamedTuple):
 
 
 @lru_cache(MOST_KEPT)
-def _held(found: _Found) -> AnySelect:
-    holding = Book.id.in_(search.holding(found.engine)) if found.is_any else false()
-    return select(Book.id).where(holding, *Wanted(found.filters, {}).conditions)
+def _walked(found: _Found) -> AnySelect:
+    conditions = Wanted(found.filters, {}).conditions
+    return select(Book.id).where(search.holds(found.engine), *conditions)
 
 
 @lru_cache(MOST_KEPT)
 def _gathered(found: _Found) -> tuple[AnySelect, Any]:
-    """The same, and the columns of what is gathered."""
-    keys = _held(found).add_columns(Book.sort_title, Book.sort_year, Book.created_at)
+    """What is found, gathered, and the columns of that."""
+    holding = Book.id.in_(search.holding(found.engine)) if found.is_any else false()
+    conditions = Wanted(found.filters, {}).conditions
+    keys = select(Book.id, Book.sort_title, Book.sort_year, Book.created_at)
+    keys = keys.where(holding, *conditions)
     gathered = keys.cte("gathered").prefix_with("MATERIALIZED").c
     return select(gathered.id), gathered
 

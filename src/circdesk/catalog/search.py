@@ -10,26 +10,22 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
-    Double,
     Executable,
     FromClause,
-    Integer,
     Row,
     Text,
-    TextualSelect,
     bindparam,
-    column,
     func,
     literal_column,
     select,
-    table,
-    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from circdesk.catalog.book_rows import shown_books
+from circdesk.catalog.matches import BOOK_SEARCH, Condition, candidates, matches_on_sqlite
 from circdesk.catalog.models import Book, BookText
 from circdesk.catalog.text_queries import Term, TextQuery
 from circdesk.db.direct import AnySelect
@@ -41,7 +37,7 @@ CANDIDATES = 10_000
 
 _INDEXED_AT_ONCE = 500
 
-Condition = ColumnElement[bool]
+_WORDS: BindParameter[str] = bindparam("held", type_=Text, literal_execute=True)
 
 
 class Ranked(NamedTuple):
@@ -75,25 +71,28 @@ def values_of(query: TextQuery, engine: str) -> dict[str, str | int]:
 
 def ranked(query: TextQuery, engine: str, conditions: tuple[Condition, ...]) -> Ranked:
     """The books that match and meet the conditions; to be executed with `values_of` the query."""
-    return _ranked(_matches(query, engine, is_filtered=bool(conditions)), conditions)
+    return _ranked(candidates(query, engine, conditions))
 
 
 @lru_cache(MOST_KEPT)
-def _ranked(matches: TextualSelect, conditions: tuple[Condition, ...]) -> Ranked:
-    """The same objects for all searches of a kind, so that how they are compiled is known."""
-    candidates = _candidates(matches, conditions)
-    found = select(candidates, func.count().over().label("total")).subquery("ranked").c
+def _ranked(first: FromClause) -> Ranked:
+    """The same objects for all searches of a kind, as the candidates are."""
+    found = select(first, func.count().over().label("total")).subquery("ranked").c
     return Ranked(select(found.book_id.label("id"), found.total), found.book_id, found.rank)
 
 
-def counted(query: TextQuery, engine: str, conditions: Sequence[Condition]) -> AnySelect:
+def counted(query: TextQuery, engine: str, conditions: tuple[Condition, ...]) -> AnySelect:
     """How many books match and meet the conditions, up to 10,001, and whether only loosely.
 
     It is to be executed with `values_of` the query.
     """
-    candidates = _candidates(_matches(query, engine, is_filtered=bool(conditions)), conditions)
-    is_looser = func.coalesce(func.max(candidates.c.looser), 0)
-    return select(func.count().label("total"), is_looser.label("is_looser")).select_from(candidates)
+    return _counted(candidates(query, engine, conditions))
+
+
+@lru_cache(MOST_KEPT)
+def _counted(found: FromClause) -> AnySelect:
+    is_looser = func.coalesce(func.max(found.c.looser), 0)
+    return select(func.count().label("total"), is_looser.label("is_looser")).select_from(found)
 
 
 def holding(engine: str) -> AnySelect:
@@ -102,105 +101,36 @@ def holding(engine: str) -> AnySelect:
     It is to be executed with `values_held`. The words stand in the statement itself, so that it is
     planned for how frequent they are.
     """
-    words: ColumnElement[str] = bindparam("held", type_=Text, literal_execute=True)
     book_ids: AnySelect = select(BookText.book_id)
     if engine == "postgresql":
         simple: ColumnElement[Any] = literal_column("'simple'::regconfig")
-        return book_ids.where(literal_column("document").op("@@")(func.to_tsquery(simple, words)))
-    book_search = table("book_search", column("rowid"))
-    matches = literal_column("book_search").op("MATCH")(words)
-    return book_ids.join(book_search, book_search.c.rowid == BookText.id).where(matches)
+        return book_ids.where(literal_column("document").op("@@")(func.to_tsquery(simple, _WORDS)))
+    book_ids = book_ids.join(BOOK_SEARCH, BOOK_SEARCH.c.rowid == BookText.id)
+    return book_ids.where(matches_on_sqlite(_WORDS))
+
+
+def holds(engine: str) -> Condition:
+    """Whether a book has all terms; for a walk through books in an order, of which many have them.
+
+    SQLite, which cannot know that they are many, is left no other way: it gathers the numbers of
+    all that match, and reads nothing else of them.
+    """
+    if engine == "postgresql":
+        return Book.id.in_(holding(engine))
+    number = select(BookText.id).where(BookText.book_id == Book.id).scalar_subquery()
+    matches = matches_on_sqlite(_WORDS)
+    return number.in_(select(BOOK_SEARCH.c.rowid).where(matches))
 
 
 def values_held(terms: Iterable[Term], engine: str) -> dict[str, str]:
-    """The value of the parameter of `holding`, for these terms."""
+    """The value of the parameter of `holding` and of `holds`, for these terms."""
     return {"held": _render(terms, engine)}
-
-
-def _candidates(found: TextualSelect, conditions: Sequence[Condition]) -> FromClause:
-    # Materialized, it is planned as if all matches were wanted, which is right for rare words,
-    # and yet read no further than the limit, which is right for frequent ones.
-    matches = found.cte("matches").prefix_with("MATERIALIZED")
-    candidates = select(matches)
-    if conditions:
-        candidates = candidates.join(Book, Book.id == matches.c.book_id).where(*conditions)
-    most = bindparam("most_candidates", type_=Integer)
-    return candidates.limit(most).subquery("candidates")
-
-
-def _matches(query: TextQuery, engine: str, *, is_filtered: bool) -> TextualSelect:
-    if not query:
-        return _NOTHING
-    if engine == "sqlite" or is_filtered or not _can_be_split(query.terms):
-        return _SQL[engine]
-    return _POSTGRESQL_SPLIT
-
-
-def _can_be_split(terms: Sequence[Term]) -> bool:
-    """Whether there are two parts, each with a word that PostgreSQL takes for one.
-
-    In some locales it passes over letters that it does not know; a part of nothing else would
-    find nothing, where the whole query does without them.
-    """
-    return len(terms) > 1 and all(term.word.isascii() for term in terms)
 
 
 def _render(terms: Iterable[Term], engine: str) -> str:
     if engine == "postgresql":
         return " & ".join(term.postgresql() for term in terms)
     return " AND ".join(term.sqlite() for term in terms)
-
-
-def _sql(statement: str) -> TextualSelect:
-    return text(statement).columns(
-        BookText.book_id, column("rank", Double), column("looser", Integer)
-    )
-
-
-_NOTHING = _sql("SELECT book_id, 0.0 AS rank, 0 AS looser FROM book_texts WHERE false")
-
-# The looser query runs only where the strict one found nothing. Weights are those of D to A; 1
-# divides the rank by the logarithm of the document's length, so that a short title counts for more.
-_RANKED_MATCHES = """
-    WITH whole AS MATERIALIZED (
-        SELECT book_id, ts_rank('{{0.1, 0.2, 0.4, 1.0}}', document, query, 1) AS rank
-        FROM book_texts, to_tsquery('simple', :strict) AS query
-        WHERE {strict}
-    )
-    SELECT book_id, rank, 0 AS looser FROM whole
-    UNION ALL
-    SELECT book_id, ts_rank('{{0.1, 0.2, 0.4, 1.0}}', document, query, 1), 1
-    FROM book_texts, to_tsquery('simple', :looser) AS query
-    WHERE {looser} AND NOT EXISTS (SELECT FROM whole)
-"""
-_SPLIT = """
-    document @@ to_tsquery('simple', :{0}_first) AND document @@ to_tsquery('simple', :{0}_rest)
-"""
-
-_POSTGRESQL = _sql(_RANKED_MATCHES.format(strict="document @@ query", looser="document @@ query"))
-# The same in two conditions, for searches without filters. Of one unknown condition PostgreSQL
-# expects so much that, among a million books, it plans the statement anew for each search, which
-# takes it as long as most searches. Of two it expects little, and keeps the plan. With filters
-# the plan depends on how frequent the words are.
-_POSTGRESQL_SPLIT = _sql(
-    _RANKED_MATCHES.format(strict=_SPLIT.format("strict"), looser=_SPLIT.format("looser"))
-)
-
-# bm25() takes a weight for each column, and is the better the lower it is.
-_SQLITE = _sql("""
-    WITH whole AS MATERIALIZED (
-        SELECT book_id, -bm25(book_search, 10, 4, 2, 1, 1) AS rank
-        FROM book_search JOIN book_texts ON book_texts.id = book_search.rowid
-        WHERE book_search MATCH :strict
-    )
-    SELECT book_id, rank, 0 AS looser FROM whole
-    UNION ALL
-    SELECT book_id, -bm25(book_search, 10, 4, 2, 1, 1), 1
-    FROM book_search JOIN book_texts ON book_texts.id = book_search.rowid
-    WHERE book_search MATCH :looser AND NOT EXISTS (SELECT 1 FROM whole)
-""")
-
-_SQL = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}
 
 
 def text_row(
