@@ -15,9 +15,9 @@ from circdesk.late import later, without
 # Each took a part of the start and some of the memory for what a service in production without a
 # Redis never does; some more stand below them.
 UNUSED = {
-    "alembic", "charset_normalizer", "cryptography.x509", "httpx", "huey", "openapi_spec_validator",
-    "opentelemetry", "pygments", "pymarc", "redis", "requests", "rich", "starlette.testclient",
-    "urllib3", "zxcvbn",
+    "alembic", "charset_normalizer", "cryptography.x509", "httpx", "huey", "limits.aio",
+    "openapi_spec_validator", "opentelemetry", "pygments", "pymarc", "redis", "requests", "rich",
+    "starlette.testclient", "urllib3", "watchfiles", "zxcvbn",
 }  # fmt: skip
 # All that `circdesk serve` loads, up to where it would listen.
 START = """

@@ -2,8 +2,8 @@
 
 from circdesk.late import later
 
-# Its test client, its bridge to Flask, and its clients for contracts and tokens elsewhere.
-with later("a2wsgi", "httpx", "requests", "starlette.testclient"):
+# Its test client, and its clients for contracts and tokens elsewhere.
+with later("httpx", "requests", "starlette.testclient"):
     from connexion import FlaskApp
     from connexion.apps.flask import FlaskApi, FlaskASGIApp
     from connexion.middleware import SpecMiddleware

@@ -10,8 +10,8 @@ from threading import Lock
 from typing import Any
 
 import structlog
-from limits.storage import MovingWindowSupport, Storage
 
+from circdesk.edge.limiting import MovingWindowSupport, Storage
 from circdesk.edge.windows import MemoryWindows, Window
 
 log = structlog.get_logger("circdesk.limits")
