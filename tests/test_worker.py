@@ -23,7 +23,8 @@ from sqlalchemy import Engine, select, update
 
 from circdesk import worker
 from circdesk.catalog.imports.jobs import jobs
-from circdesk.catalog.imports.jobs.messages import ImportQueue, send_after_commit, send_message
+from circdesk.catalog.imports.jobs.messages import ImportQueue
+from circdesk.catalog.imports.jobs.sending import send_after_commit, send_message
 from circdesk.catalog.imports.models import ImportJob
 from circdesk.db.engine import WRITING
 from circdesk.db.unit_of_work import Sessions, unit_of_work

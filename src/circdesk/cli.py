@@ -20,7 +20,6 @@ with lasting():
     from circdesk.edge.logs import configure_logs
     from circdesk.edge.tracing import tracing
     from circdesk.settings import SettingsError, load_settings
-    from circdesk.worker import run_worker
 
 app = typer.Typer(
     help="A library's circulation desk as an API.",
@@ -54,6 +53,9 @@ def serve(
 @app.command()
 def worker() -> None:
     """Run import jobs until SIGTERM, which waits for the batch that is being stored."""
+    # The service, which loads this module too, need not wait for what only a worker needs.
+    from circdesk.worker import run_worker  # noqa: PLC0415
+
     settings = load_settings()
     configure_logs(settings)
     engine = make_engine(settings)

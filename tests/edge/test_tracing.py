@@ -227,9 +227,7 @@ class TestSwitch:
     def test_without_them_nothing_is_imported(self) -> None:
         code = (
             "import sys; from circdesk.app import create_app; from circdesk.edge import tracing\n"
-            # The client of Redis brings metrics of its own along.
-            "parts = ('opentelemetry.sdk.trace', 'opentelemetry.exporter')\n"
-            "with tracing.tracing(): print([m for m in sys.modules if m.startswith(parts)])"
+            "with tracing.tracing(): print([m for m in sys.modules if 'opentelemetry' in m])"
         )
         ran = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

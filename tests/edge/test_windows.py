@@ -9,8 +9,9 @@ import redis as driver
 from structlog.testing import capture_logs
 
 from circdesk.edge import windows
+from circdesk.edge.redis_windows import RedisWindows
 from circdesk.edge.shared_windows import SCHEME, WindowStorage
-from circdesk.edge.windows import FREE, MemoryWindows, RedisWindows
+from circdesk.edge.windows import FREE, MemoryWindows
 from tests.redis_server import RedisServer
 
 Windows = MemoryWindows | RedisWindows

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
 from typing import Any
 
-import httpx
 import structlog
 
 from circdesk.spans import span, trace_headers
@@ -75,6 +74,9 @@ class MailHook:
 
 async def _deliver(url: str, letter: Letter) -> str:
     """How it went. The answer's body is not read, and nothing of the letter is told."""
+    # Most services have no hook, and none needs the client before the first letter.
+    import httpx  # noqa: PLC0415
+
     try:
         async with (
             asyncio.timeout(_SECONDS),

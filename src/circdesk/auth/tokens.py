@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-import jwt
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy.orm import Session
@@ -31,8 +30,13 @@ from circdesk.auth.revocations import ACCESS_TOKEN_LIFETIME
 from circdesk.auth.signing_keys import ALGORITHM, find_signer
 from circdesk.contract.problems import Problem
 from circdesk.db.unit_of_work import Sessions
+from circdesk.late import later
 from circdesk.settings import Settings
 from circdesk.visits import Caller
+
+# None of our keys comes in a certificate.
+with later("cryptography.x509"):
+    import jwt
 
 JSON = dict[str, Any]
 

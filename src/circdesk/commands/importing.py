@@ -23,7 +23,6 @@ from circdesk.commands.import_file import (
     collect_names,
     format_of,
 )
-from circdesk.commands.import_progress import shown_progress
 from circdesk.db.engine import make_engine
 from circdesk.edge.logs import configure_logs
 from circdesk.settings import load_settings
@@ -96,6 +95,9 @@ def _import_all(
     engine: Engine, files: list[Path], chosen: Format | None, plan: Plan
 ) -> tuple[Tally, bool]:
     """Import one file after the other; one that cannot be read does not stop the others."""
+    # It takes rich along, for which no other command should wait.
+    from circdesk.commands.import_progress import shown_progress  # noqa: PLC0415
+
     total, readable, writer = Tally(), [], plan.writer(engine)
     for path in files:
         try:

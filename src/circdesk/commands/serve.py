@@ -16,7 +16,6 @@ from circdesk.edge.metrics import count_together
 from circdesk.edge.server import Server
 from circdesk.edge.tracing import tracing
 from circdesk.settings import Settings, SettingsError, load_settings
-from circdesk.worker import embedded_worker
 
 # Open files beside the connections: the database's, logs, uploads, libraries.
 _OTHER_FILES = 512
@@ -53,6 +52,10 @@ def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
         app = create_app(settings)
     with ExitStack() as stack:
         if settings.env in ("development", "sandbox"):
+            # Elsewhere the worker is a process of its own, and its libraries are not needed here.
+            with lasting():
+                from circdesk.worker import embedded_worker  # noqa: PLC0415
+
             stack.enter_context(embedded_worker(settings))
         typer.echo(_addresses(settings, demo=demo), err=True)
         server = Server(

@@ -9,13 +9,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
 
-import connexion
 import flask
-from connexion.apps.flask import FlaskApi, FlaskASGIApp
-from connexion.middleware.lifespan import LifespanMiddleware
-from connexion.middleware.main import API
-from connexion.operations import AbstractOperation
-from connexion.spec import OpenAPISpecification, Specification
 from flask.ctx import RequestContext
 from flask.globals import _cv_request
 from starlette.types import ASGIApp
@@ -28,6 +22,16 @@ from circdesk.contract.documents import METHODS, resolve
 from circdesk.contract.door import Call
 from circdesk.contract.environ import CALL, Environ
 from circdesk.contract.forms import WebPage
+from circdesk.contract.framework import (
+    API,
+    AbstractOperation,
+    FlaskApi,
+    FlaskApp,
+    FlaskASGIApp,
+    LifespanMiddleware,
+    OpenAPISpecification,
+    Specification,
+)
 from circdesk.contract.handlers import Handler, HandlerResolver
 from circdesk.contract.operations import Operation
 
@@ -171,7 +175,7 @@ class _Rule(Rule):
         """Do nothing."""
 
 
-class ContractApp(connexion.FlaskApp):  # type: ignore[misc]  # Connexion ships no types.
+class ContractApp(FlaskApp):  # type: ignore[misc]  # Connexion ships no types.
     """A Connexion FlaskApp over a compiled contract.
 
     Args:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from circdesk.contract.documents import Bundle, ContractError, find_operations, load_bundle
+from circdesk.contract.documents import Bundle, ContractError, find_operations
 from circdesk.contract.handlers import find_handlers, handler_arguments
+from circdesk.contract.kept_bundle import kept_bundle
 from circdesk.contract.operations import Operation, Response, compile_operation
 from circdesk.contract.schemas import Schemas
 from circdesk.contract.soundness import is_sound
@@ -41,7 +42,7 @@ def load_contract(root: Path) -> Contract:
         ContractError: The contract is invalid or differs from the handlers; one line that
             names the file and the operation, the first fault found.
     """
-    bundle = load_bundle(root)
+    bundle = kept_bundle(root)
     for fault in _document_faults(bundle):
         raise ContractError(fault)
     contract = Contract(bundle)

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from connexion.middleware import SpecMiddleware
-from connexion.spec import Specification
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from circdesk.contract import requests
@@ -19,6 +17,7 @@ from circdesk.contract.bridge import BODY
 from circdesk.contract.contract import Contract
 from circdesk.contract.environ import CALL, OPERATION, ROUTE
 from circdesk.contract.forms import LONGEST_FORM, FormRequest, WebPage, raw_headers_as_text
+from circdesk.contract.framework import Specification, SpecMiddleware
 from circdesk.contract.headers import (
     RawHeaders,
     find_media_type,

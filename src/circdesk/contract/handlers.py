@@ -12,10 +12,8 @@ from functools import cache
 from types import ModuleType
 from typing import Any, get_args, is_typeddict
 
-from connexion.operations import AbstractOperation
-from connexion.resolver import Resolution, Resolver
-
 import circdesk
+from circdesk.contract.framework import AbstractOperation, Resolution, Resolver
 
 Handler = Callable[..., Any]
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from circdesk.db.outage import Outage, redis_client
+from circdesk.db.outage import Outage
 
 # Seconds that Redis keeps a generation. Nothing is kept for nearly as long, so that a resource
 # without one was last touched before anything was kept of it.
@@ -48,7 +48,8 @@ class MemoryGenerations:
     """Generations that one process knows."""
 
     def __init__(self) -> None:
-        self.outage = Outage("cache")
+        # Memory is never gone.
+        self.outage = Outage("cache", ())
         self._lock = threading.Lock()
         self._next = itertools.count(1)
         self._numbers: dict[str, int] = {}
@@ -90,8 +91,11 @@ class RedisGenerations:
     """
 
     def __init__(self, url: str) -> None:
+        # Only who has a Redis waits for its library.
+        from circdesk.db.redis_client import REDIS_ERRORS, redis_client  # noqa: PLC0415
+
         self._redis: Any = redis_client(url)
-        self.outage = Outage("cache")
+        self.outage = Outage("cache", REDIS_ERRORS)
         self._lock = threading.Lock()
         self._untold: set[str] = set()
 

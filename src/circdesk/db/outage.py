@@ -3,34 +3,16 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 log = structlog.get_logger("circdesk")
 
 Result = TypeVar("Result")
 
-# A look at Redis takes a fraction of a millisecond; one that takes this long helps nobody.
-_DEADLINE_SECONDS = 0.25
-# While it is gone one caller asks for it each second, and all others go on without it.
+# While a part is gone one caller asks for it each second, and all others go on without it.
 _PAUSE_SECONDS = 1.0
-
-# For clients of Redis; on its own the library would try for seconds, again and again.
-REDIS_OPTIONS: dict[str, Any] = {
-    "socket_timeout": _DEADLINE_SECONDS,
-    "socket_connect_timeout": _DEADLINE_SECONDS,
-    "retry": Retry(NoBackoff(), 0),
-}
-
-
-def redis_client(url: str) -> "Redis":
-    """A client with deadlines; nothing is connected before it is used."""
-    return Redis.from_url(url, **REDIS_OPTIONS)
 
 
 class Outage:
@@ -41,9 +23,7 @@ class Outage:
         errors: What tells that it is gone.
     """
 
-    def __init__(
-        self, part: str, errors: tuple[type[Exception], ...] = (RedisError, OSError)
-    ) -> None:
+    def __init__(self, part: str, errors: tuple[type[Exception], ...]) -> None:
         self._part = part
         self._errors = errors
         self._lock = threading.Lock()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
-from circdesk.db.outage import Outage, redis_client
+from circdesk.db.outage import Outage
 from circdesk.db.replica import MOST_LAG_SECONDS, UNKNOWN
 
 # A replica that is further behind than half of this is not asked by anybody, so that all of it is
@@ -82,8 +82,11 @@ class RedisPositions:
     """
 
     def __init__(self, url: str) -> None:
+        # Only who has a Redis waits for its library.
+        from circdesk.db.redis_client import REDIS_ERRORS, redis_client  # noqa: PLC0415
+
         self._redis: Any = redis_client(url)
-        self._outage = Outage("positions")
+        self._outage = Outage("positions", REDIS_ERRORS)
         self._script = self._redis.register_script(_NOTE)
         # Whether somebody wrote whom Redis was not told of.
         self._lacks_some = False

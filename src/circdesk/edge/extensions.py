@@ -6,9 +6,8 @@ have them, would be the last one's.
 
 import flask
 from flask_caching import Cache
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 
+from circdesk.edge.limiting import Limiter, get_remote_address
 from circdesk.edge.shared_windows import SCHEME
 
 # Answers that were made once and are good for the next who asks.

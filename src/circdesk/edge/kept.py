@@ -16,7 +16,6 @@ from flask_caching import Cache
 
 from circdesk.contract.answers import Answer
 from circdesk.db.generations import SECONDS, Generations
-from circdesk.db.outage import REDIS_OPTIONS
 from circdesk.settings import Settings
 
 RawHeader = tuple[bytes, bytes]
@@ -166,9 +165,12 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     config: dict[str, Any] = {"CACHE_SERIALIZER": _AsItIs()}
     if settings.redis_url is None:
         return config | {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": _MOST_ANSWERS}
+    # Only who has a Redis waits for its library.
+    from circdesk.db.redis_client import redis_options  # noqa: PLC0415
+
     return config | {
         "CACHE_TYPE": "RedisCache",
         "CACHE_REDIS_URL": settings.redis_url.get_secret_value(),
         "CACHE_KEY_PREFIX": "circdesk:answer:",
-        "CACHE_OPTIONS": dict(REDIS_OPTIONS),
+        "CACHE_OPTIONS": redis_options(),
     }

@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
-from flask_limiter import Limiter
-
 from circdesk.auth.pages.common import error_page
 from circdesk.contract.answers import Answer
 from circdesk.contract.application import View
@@ -21,6 +19,7 @@ from circdesk.contract.environ import CALL, Environ
 from circdesk.contract.forms import WebPage
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem, fault
+from circdesk.edge.limiting import Limiter
 from circdesk.edge.metrics import count_limited
 from circdesk.edge.policies import FREE, OWN, Bucket, Buckets, Policy
 from circdesk.edge.shared_windows import WindowStorage

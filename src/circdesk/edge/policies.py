@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from limits import RateLimitItem, parse
-
 from circdesk.contract.forms import WebPage
 from circdesk.contract.operations import Operation
+from circdesk.edge.limiting import RateLimitItem, parse
 from circdesk.settings import Settings, SettingsError, variable
 from circdesk.visits import Caller, Visit, network_of
 

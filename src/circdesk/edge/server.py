@@ -13,17 +13,21 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
 
 from circdesk.contract.answers import problem_answer
 from circdesk.contract.problems import Problem
 from circdesk.edge.ceilings import TOO_MANY_CONNECTIONS, HeadersTooLarge
+from circdesk.late import later
+
+# It neither watches files nor starts processes.
+with later("uvicorn.supervisors"):
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import (
+        STATUS_LINE,
+        HttpToolsProtocol,
+        RequestResponseCycle,
+    )
 
 log = structlog.get_logger("circdesk")
 

@@ -11,10 +11,9 @@ from threading import Lock
 from typing import Any
 
 import structlog
-from limits.storage import MovingWindowSupport, Storage
-from redis import RedisError
 
-from circdesk.edge.windows import MemoryWindows, RedisWindows, Window
+from circdesk.edge.limiting import MovingWindowSupport, Storage
+from circdesk.edge.windows import MemoryWindows, Window
 
 log = structlog.get_logger("circdesk.limits")
 
@@ -38,7 +37,12 @@ class WindowStorage(Storage, MovingWindowSupport):
     def __init__(self, uri: str, *, url: str | None = None, **options: Any) -> None:
         super().__init__(uri, **options)
         self._memory = MemoryWindows()
-        self._redis = RedisWindows(url) if url else None
+        self._redis: Any = None
+        if url:
+            # Only who has a Redis waits for its library.
+            from circdesk.edge.redis_windows import RedisWindows  # noqa: PLC0415
+
+            self._redis = RedisWindows(url)
         # Without Redis there is nobody to ask but the memory.
         self._take = self._memory.take if url is None else partial(self._ask, "take")
         self._lock = Lock()
@@ -93,7 +97,7 @@ class WindowStorage(Storage, MovingWindowSupport):
         if self._redis is not None and self._may_try():
             try:
                 window: Window = getattr(self._redis, act)(key, limit, seconds)
-            except RedisError as error:
+            except self._redis.errors as error:
                 self._note(away=True, reason=type(error).__name__)
             else:
                 if self._is_away:
@@ -128,9 +132,9 @@ class WindowStorage(Storage, MovingWindowSupport):
     # What other strategies than the moving window would need.
 
     @property
-    def base_exceptions(self) -> type[Exception]:
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
         """What it raises of its own: nothing."""
-        return RedisError
+        return ()
 
     def check(self) -> bool:
         """It always works, in one way or the other."""

@@ -5,12 +5,9 @@ a worker has to share it anyway: the queue of its jobs is there.
 """
 
 import time
+from typing import Any
 
 import structlog
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from circdesk.settings import Settings
 
@@ -26,25 +23,26 @@ STALE_SECONDS = 60
 _REDIS_SECONDS = 1.0
 
 
-def redis_client(url: str) -> Redis:
-    """A client that waits for one second at most, and tries once."""
-    client: Redis = Redis.from_url(
-        url,
-        socket_timeout=_REDIS_SECONDS,
-        socket_connect_timeout=_REDIS_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client
-
-
 class Heartbeat:
-    """The heartbeat, as the worker gives it and as others find it."""
+    """The heartbeat, as the worker gives it and as others find it.
+
+    Attributes:
+        errors: What tells that Redis is gone.
+    """
+
+    errors: tuple[type[Exception], ...] = ()
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.instance / ALIVE
-        url = settings.redis_url
-        self._redis = redis_client(url.get_secret_value()) if url else None
+        self._redis: Any = None
         self._lost = False
+        if settings.redis_url is not None:
+            # Only who has a Redis waits for its library.
+            from circdesk.db.redis_client import REDIS_ERRORS, redis_client  # noqa: PLC0415
+
+            self.errors = REDIS_ERRORS
+            url = settings.redis_url.get_secret_value()
+            self._redis = redis_client(url, _REDIS_SECONDS)
 
     def beat(self) -> None:
         """Show that the worker works. Raises OSError where the file cannot be touched."""
@@ -54,7 +52,7 @@ class Heartbeat:
         try:
             # Redis forgets it by itself, so that no two clocks need agree.
             self._redis.set(_KEY, b"", ex=STALE_SECONDS)
-        except RedisError as error:
+        except self.errors as error:
             if not self._lost:
                 log.warning("heartbeat_unheard", reason=type(error).__name__)
             self._lost = True
@@ -70,7 +68,7 @@ class Heartbeat:
         return age < STALE_SECONDS
 
     def is_heard(self) -> bool:
-        """Whether a worker beats in Redis, wherever it runs. Raises RedisError."""
+        """Whether a worker beats in Redis, wherever it runs. Raises `errors`."""
         return self._redis is not None and bool(self._redis.exists(_KEY))
 
     @property

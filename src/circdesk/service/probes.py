@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from importlib.metadata import version
 from typing import ClassVar
 
-from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -127,9 +126,10 @@ class Probes:
         seen = self._heartbeat.is_seen_here()
         if not self._heartbeat.has_redis:
             return {"worker": "ok" if seen else "stale"}
+        gone: tuple[type[Exception], ...] = (TimeoutError, *self._heartbeat.errors)
         try:
             heard = await self._worker()
-        except (TimeoutError, RedisError):
+        except gone:
             return {"redis": "unreachable", "worker": "ok" if seen else "unknown"}
         return {"redis": "ok", "worker": "ok" if seen or heard else "stale"}
 

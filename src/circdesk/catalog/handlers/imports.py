@@ -8,7 +8,7 @@ from flask import current_app
 from circdesk.catalog.imports.jobs import jobs
 from circdesk.catalog.imports.jobs.issue_table import as_csv
 from circdesk.catalog.imports.jobs.jobs import JSON, ImportQuery, IssueQuery
-from circdesk.catalog.imports.jobs.messages import send_after_commit
+from circdesk.catalog.imports.jobs.sending import send_after_commit
 from circdesk.contract.answers import Stream
 from circdesk.db.pagination import Page
 from circdesk.db.unit_of_work import current_session

@@ -4,7 +4,6 @@ They only save time: the job's row is the truth, and a worker that finds no mess
 """
 
 from collections.abc import Callable
-from contextlib import closing
 from uuid import UUID
 
 import structlog
@@ -12,8 +11,6 @@ from huey import SqliteHuey
 from huey.api import Huey
 from huey.storage import RedisStorage
 from redis import RedisError
-from sqlalchemy import event
-from sqlalchemy.orm import Session
 
 from circdesk.catalog.imports.jobs.redis_queue import make_redis_huey
 from circdesk.settings import Settings
@@ -66,24 +63,6 @@ class ImportQueue:
             storage.pool.disconnect()
         else:
             storage.close()
-
-
-def send_message(settings: Settings, job: UUID) -> None:
-    """Send one message; uploads are so rare that no connection is kept open for them."""
-    try:
-        with closing(ImportQueue(settings)) as queue:
-            queue.send(job)
-    except Exception:
-        log.exception("import_message_lost", job=str(job))
-
-
-def send_after_commit(session: Session, settings: Settings, job: UUID) -> None:
-    """Send the job's message once its row is there to be found, and never if it is not."""
-
-    def send(_session: Session) -> None:
-        send_message(settings, job)
-
-    event.listen(session, "after_commit", send, once=True)
 
 
 def _make_huey(settings: Settings, *, works: bool) -> Huey:
