@@ -21,8 +21,8 @@ from circdesk.circulation.facts import (
 from circdesk.circulation.holds.queue import is_eligible, takes
 from circdesk.circulation.models import Hold, Loan, LoanPolicy
 from circdesk.circulation.policies.matching import matching
-from circdesk.db.plain_rows import Part
-from circdesk.db.rows import AnySelect, read_rows
+from circdesk.db.plain_rows import Part, read_row
+from circdesk.db.rows import AnySelect
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def load_facts(session: Session, borrower: Borrower, item: Item, now: datetime) 
     What counts is as it stands after the rows of both were locked, if they were.
     """
     copy, today = item.copy, item.calendar.local_day(now)
-    numbers = read_rows(
+    numbers = read_row(
         session,
         _numbers(),
         {
@@ -75,7 +75,7 @@ def load_facts(session: Session, borrower: Borrower, item: Item, now: datetime) 
             "now": now,
             "today": today,
         },
-    ).one()
+    )
     values = iter(numbers)
     return CheckOutFacts(
         now=now,

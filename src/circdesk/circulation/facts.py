@@ -39,7 +39,7 @@ from circdesk.circulation.fact_statements import (
 from circdesk.circulation.models import Block, Fee, Loan
 from circdesk.circulation.money import NOTHING
 from circdesk.circulation.policies.calendars import Calendar
-from circdesk.db.rows import read_rows
+from circdesk.db.plain_rows import read_row
 from circdesk.visits import Caller
 
 # Who may act at the desk for anybody; others act for themselves alone.
@@ -121,7 +121,7 @@ def find_borrower(
         locking=locking,
     )
     keys = {"user_key": value_of(key), "own_id": _own_id(caller)}
-    row = read_rows(session, found, keys).one_or_none()
+    row = read_row(session, found, keys)
     return None if row is None else Borrower(*row)
 
 
@@ -140,7 +140,7 @@ def find_item(session: Session, key: str | UUID, *, locking: bool = False) -> It
     With `locking` its row and its book's row stay locked, and with the book's its queue.
     """
     found = item_by(is_barcode=is_named_by(key, BARCODE), locking=locking)
-    row = read_rows(session, found, {"copy_key": value_of(key)}).one_or_none()
+    row = read_row(session, found, {"copy_key": value_of(key)})
     return None if row is None else _item(iter(row))
 
 
@@ -164,7 +164,7 @@ def find_both(
         "copy_key": value_of(copy_key),
         "own_id": _own_id(caller),
     }
-    row = read_rows(session, found, keys).one_or_none()
+    row = read_row(session, found, keys)
     if row is None:
         borrower = find_borrower(session, caller, user_key, locking=locking)
         return borrower, find_item(session, copy_key, locking=locking)

@@ -19,8 +19,8 @@ from circdesk.circulation.models import Fee, Loan
 from circdesk.circulation.money import NOTHING
 from circdesk.circulation.policies.calendars import Calendar
 from circdesk.circulation.policies.terms import FeeTerms, overdue_fee
-from circdesk.db.plain_rows import Part
-from circdesk.db.rows import AnySelect, read_rows
+from circdesk.db.plain_rows import Part, read_row
+from circdesk.db.rows import AnySelect
 
 # Copies in these states stay in them when their loan ends, and are given to whom that concerns.
 KEPT = {"in_repair": "repair", "withdrawn": "inspect"}
@@ -133,13 +133,13 @@ def find_place(
         "copy_key": value_of(key),
         "branch_key": None if branch_key is None else value_of(branch_key),
     }
-    row = read_rows(session, lent, keys).one_or_none()
+    row = read_row(session, lent, keys)
     if row is None:
-        row = read_rows(session, found, keys).one_or_none()
+        row = read_row(session, found, keys)
         if row is None:
             return None
         # It may have been lent between the two, but not any more once it is locked.
-        row = read_rows(session, lent, keys).one_or_none() or row
+        row = read_row(session, lent, keys) or row
     values = iter(row)
     copy, branch, loan = COPY.take(values), BRANCH.take(values), _LOAN.take(values)
     assert copy is not None  # noqa: S101 - The statements find no row without it.

@@ -15,8 +15,16 @@ from circdesk.catalog.models import Copy
 from circdesk.circulation.deeds import Deed
 from circdesk.circulation.models import Hold
 from circdesk.circulation.policies.calendars import Calendar
+from circdesk.db.plain_rows import Part, read_row
 from circdesk.db.rows import AnySelect
 from circdesk.db.unit_of_work import ReadingSession
+
+# What there is to know of a hold whose turn it is.
+_TURN = Part(
+    Hold,
+    *("user_id", "pickup_branch_id", "status", "trapped_copy_id"),
+    *("shelf_days", "ready_at", "shelf_expires_at", "event_id"),
+)
 
 
 def is_active() -> ColumnElement[bool]:
@@ -66,8 +74,8 @@ def next_hold(
         "today": today,
         "passed_over": passing_over,
     }
-    hold: Hold | None = session.scalar(found, values)
-    return hold
+    row = read_row(session, found, values)
+    return None if row is None else _TURN.take(iter(row))
 
 
 # To build this statement takes longer than to run it.
@@ -77,7 +85,7 @@ def _next_hold(*, is_loanable: bool, passes_over: bool, locking: bool) -> AnySel
     set_aside = Hold.trapped_copy_id == copy_id
     fits = takes(copy_id) if is_loanable else Hold.copy_id == copy_id
     found = (
-        select(Hold)
+        select(*_TURN.columns)
         .where(
             Hold.book_id == bindparam("book_id"),
             is_active(),
@@ -90,9 +98,7 @@ def _next_hold(*, is_loanable: bool, passes_over: bool, locking: bool) -> AnySel
     if passes_over:
         found = found.where(Hold.id != bindparam("passed_over"))
     if locking:
-        found = found.with_for_update(key_share=True, of=Hold).execution_options(
-            populate_existing=True
-        )
+        found = found.with_for_update(key_share=True, of=Hold)
     return found
 
 
