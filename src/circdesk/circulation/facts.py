@@ -39,7 +39,7 @@ from circdesk.circulation.fact_statements import (
 from circdesk.circulation.models import Block, Fee, Loan
 from circdesk.circulation.money import NOTHING
 from circdesk.circulation.policies.calendars import Calendar
-from circdesk.db.plain_rows import read_row
+from circdesk.db.rows import read_row
 from circdesk.visits import Caller
 
 # Who may act at the desk for anybody; others act for themselves alone.

@@ -15,7 +15,7 @@ from sqlalchemy import Insert, Table, Update, bindparam, insert, update
 from sqlalchemy.orm import Session
 
 from circdesk.db.base import Base
-from circdesk.db.rows import AnySelect, engine_of, read_rows
+from circdesk.db.rows import engine_of
 from circdesk.db.touches import Touches, note_row
 
 Model = TypeVar("Model", bound=Base)
@@ -68,11 +68,6 @@ class Part(Generic[Model]):
         # The names are the first to end, so that nothing is taken of what comes after.
         found = self._plain(**dict(zip(self._names, values, strict=False)))
         return None if found.id is None else found  # type: ignore[attr-defined]
-
-
-def read_row(session: Session, statement: AnySelect, values: Mapping[str, Any]) -> Any:
-    """The only row that `read_rows` reads, or None."""
-    return read_rows(session, statement, values).one_or_none()
 
 
 class _Shape(NamedTuple):

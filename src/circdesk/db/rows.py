@@ -80,3 +80,8 @@ class Shapes:
             for mine, theirs in zip(parameters, shape.bindparams, strict=True)
         }
         return Shaped(made, values)
+
+
+def read_row(session: Session, statement: AnySelect, values: Values) -> Any:
+    """The only row that `read_rows` reads, or None."""
+    return read_rows(session, statement, values).one_or_none()
