@@ -130,11 +130,8 @@ def record_deeds(session: Session, deeds: Sequence[tuple[Deed, Subject]], *entri
 
 
 def _write(image: JSON) -> Write:
-    row, before = image["row"], image["before"]
-    if before is None:
-        return Write(row.__table__, vars(row), touches=row.__touches__, row=row)
-    values = {name: getattr(row, name) for name in (*before, "updated_at")}
-    return Write(row.__table__, values, row.id, row.__touches__, row)
+    before = image["before"]
+    return Write.of(image["row"], None if before is None else [*before, "updated_at"])
 
 
 def plain(value: Any) -> Any:

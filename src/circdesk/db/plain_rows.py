@@ -5,7 +5,7 @@ PostgreSQL takes to do what is asked. What is done at the desk all day does with
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from circdesk.db.base import Base
 from circdesk.db.rows import engine_of
-from circdesk.db.touches import Touches, note_row
+from circdesk.db.touches import note_row
 
 Model = TypeVar("Model", bound=Base)
 
@@ -84,17 +84,22 @@ class Write:
 
     Args:
         table: Where.
-        values: Its columns; all those of a new row for which Python has the default.
+        values: Its columns; of a new row all that Python has the default of.
         key: The id of the row that is changed, which is locked; None for a new one.
-        touches: What that touches, if anything; none of the columns it names may change.
-        row: The row with these columns.
+        row: The plain row that it is. What tells what it touches does not change.
     """
 
     table: Table
     values: Mapping[str, Any]
     key: UUID | None = None
-    touches: Touches | None = None
-    row: object = None
+    row: Any = None
+
+    @classmethod
+    def of(cls, row: Any, changed: Iterable[str] | None = None) -> "Write":
+        """How a plain row is stored: as a new one, or these columns of it."""
+        if changed is None:
+            return cls(row.__table__, vars(row), row=row)
+        return cls(row.__table__, {name: getattr(row, name) for name in changed}, row.id, row)
 
 
 def write_rows(session: Session, writes: Collection[Write]) -> None:
@@ -105,8 +110,8 @@ def write_rows(session: Session, writes: Collection[Write]) -> None:
     shapes: dict[_Shape, list[Write]] = defaultdict(list)
     for write in writes:
         shapes[_Shape(write.table, write.key is None, tuple(write.values))].append(write)
-        if write.touches is not None:
-            note_row(session, write.touches, write.row, is_new=write.key is None)
+        if write.row is not None:
+            note_row(session, write.row, is_new=write.key is None)
     connection = session.connection()
     if len(shapes) == len(writes) and engine_of(session) == "postgresql":
         values: dict[str, Any] = {}

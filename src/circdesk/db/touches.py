@@ -133,11 +133,13 @@ def _filled(templates: Iterable[str], values: Values) -> Iterator[str]:
             yield template.replace(column[0], str(value))
 
 
-def note_row(session: Session, touches: Touches, row: object, *, is_new: bool) -> None:
+def note_row(session: Session, row: Any, *, is_new: bool) -> None:
     """Note that the session has stored a row that it does not know."""
-    kind = touches.always if is_new else touches.always + touches.updating
-    values = {name: [value] for name, value in vars(row).items()}
-    _touched(session).update(_filled(kind, values))
+    touches: Touches | None = row.__touches__
+    if touches is not None:
+        values = {name: [value] for name, value in vars(row).items()}
+        kind = touches.always if is_new else touches.always + touches.updating
+        _touched(session).update(_filled(kind, values))
 
 
 def _touched(session: Session) -> set[str]:
