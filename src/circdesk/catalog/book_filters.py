@@ -1,12 +1,14 @@
 """What books can be filtered by, in lists and in facets alike."""
 
-from collections.abc import Iterator
-from typing import Any, TypedDict
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, bindparam, exists, select
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, exists, select
+from sqlalchemy.orm import InstrumentedAttribute
 
-from circdesk.catalog.branches import is_branch
+from circdesk.catalog.branches import CODE
 from circdesk.catalog.checks import checked_isbn, checked_language
 from circdesk.catalog.models import (
     NO_YEAR,
@@ -19,7 +21,9 @@ from circdesk.catalog.models import (
     Subject,
 )
 from circdesk.catalog.text_queries import TextQuery, parse
+from circdesk.db.direct import Values
 from circdesk.db.pagination import PageQuery
+from circdesk.db.rows import MOST_KEPT
 from circdesk.db.text import sort_key
 
 Condition = ColumnElement[bool]
@@ -51,65 +55,110 @@ def text_query(filters: BookFilters) -> TextQuery | None:
     return parse((filters["q"], None), (filters["title"], "title"), (by_name, "people"))
 
 
-def conditions(filters: BookFilters, operation_id: str) -> list[Condition]:
-    """The conditions on books for all other filters.
+class Wanted(NamedTuple):
+    """What is wanted of books, apart from what full-text search finds.
+
+    Attributes:
+        filters: Which filters there are. On them alone depend the conditions, so that a statement
+            with these can be kept for the next request.
+        values: Those of the parameters of the conditions.
+    """
+
+    filters: tuple[str, ...]
+    values: Values
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions on books, always the same ones for the same filters."""
+        return _conditions(self.filters)
+
+
+def wanted(filters: BookFilters, operation_id: str) -> Wanted:
+    """What all filters want but those for full-text search.
 
     Raises IsbnInvalid, which suggests `operation_id` with the right ISBN, and LanguageUnknown.
     """
-    return [*_about_the_book(filters, operation_id), *_about_its_copies(filters)]
+    values = dict(_values(filters, operation_id))
+    availability = {None: (), True: ("available",), False: ("unavailable",)}
+    return Wanted((*values, *availability[filters["available"]]), values)
 
 
-def _about_the_book(filters: BookFilters, operation_id: str) -> Iterator[Condition]:
+def _values(filters: BookFilters, operation_id: str) -> Iterator[tuple[str, Any]]:
+    """The values of what is asked for, by the names of the parameters."""
     if author := _as_id(filters["author"]):
-        yield Book.id.in_(
-            select(BookAuthor.book_id).where(BookAuthor.author_id == _planned(author))
-        )
-    if filters["subject"] is not None:
-        yield _under_subject(filters["subject"])
-    if filters["isbn"] is not None:
-        isbn = checked_isbn(filters["isbn"], operation_id, "query", "isbn")
-        yield Book.id.in_(select(BookISBN.book_id).where(BookISBN.isbn == isbn))
-    if filters["language"] is not None:
-        yield Book.language == _planned(checked_language(filters["language"]))
-    if filters["material_type"] is not None:
-        yield Book.material_type == _planned(filters["material_type"])
-    if filters["year_from"] is not None:
-        yield Book.sort_year >= _planned(filters["year_from"])
-    if filters["year_to"] is not None:
-        yield Book.sort_year <= _planned(filters["year_to"])
-        yield Book.sort_year > NO_YEAR
+        yield "author_id", author
+    if (subject := filters["subject"]) is not None:
+        identity = _as_id(subject)
+        yield ("subject_id", identity) if identity else ("subject_name", sort_key(subject))
+    if (isbn := filters["isbn"]) is not None:
+        yield "isbn", checked_isbn(isbn, operation_id, "query", "isbn")
+    if (language := filters["language"]) is not None:
+        yield "language", checked_language(language)
+    for name in ("material_type", "year_from", "year_to"):
+        if filters[name] is not None:
+            yield name, filters[name]
+    if (branch := filters["branch"]) is not None:
+        identity = _as_id(branch)
+        yield ("branch_id", identity) if identity else ("branch_code", branch.removeprefix(CODE))
 
 
-def _under_subject(subject: str) -> Condition:
-    named = select(Subject.id).where(Subject.sort_name == sort_key(subject)).scalar_subquery()
-    identity = _as_id(subject)
-    wanted = BookSubject.subject_id == (_planned(identity) if identity else named)
-    return Book.id.in_(select(BookSubject.book_id).where(wanted))
-
-
-def _about_its_copies(filters: BookFilters) -> Iterator[Condition]:
-    if filters["branch"] is None and filters["available"] is None:
-        return
-    of_book = Copy.book_id == Book.id
-    available = of_book & (Copy.status == "available") & Copy.loanable
-    if filters["branch"] is not None:
-        branch = select(Branch.id).where(is_branch(filters["branch"])).scalar_subquery()
-        here = Copy.branch_id == branch
-        available &= here
-        if not filters["available"]:
-            yield exists().where(of_book & here)
-    if filters["available"] is not None:
-        found = exists().where(available)
-        yield found if filters["available"] else ~found
-
-
-def _planned(value: Any) -> BindParameter[Any]:
+def _planned(name: str, column: InstrumentedAttribute[Any]) -> BindParameter[Any]:
     """A value that stands in the statement itself, quoted by SQLAlchemy.
 
     A list in a rare language wants another plan than one in a frequent language. PostgreSQL plans
     a statement that it has prepared without looking at its parameters.
     """
-    return bindparam(None, value, unique=True, literal_execute=True)
+    return bindparam(name, type_=column.type, literal_execute=True)
+
+
+def _is_planned(column: InstrumentedAttribute[Any], name: str) -> Condition:
+    is_it: Condition = column == _planned(name, column)
+    return is_it
+
+
+_SUBJECT_ID = (
+    select(Subject.id).where(Subject.sort_name == bindparam("subject_name")).scalar_subquery()
+)
+_ABOUT_THE_BOOK: Mapping[str, Condition] = {
+    "author_id": Book.id.in_(
+        select(BookAuthor.book_id).where(_is_planned(BookAuthor.author_id, "author_id"))
+    ),
+    "subject_id": Book.id.in_(
+        select(BookSubject.book_id).where(_is_planned(BookSubject.subject_id, "subject_id"))
+    ),
+    "subject_name": Book.id.in_(
+        select(BookSubject.book_id).where(BookSubject.subject_id == _SUBJECT_ID)
+    ),
+    "isbn": Book.id.in_(select(BookISBN.book_id).where(BookISBN.isbn == bindparam("isbn"))),
+    "language": _is_planned(Book.language, "language"),
+    "material_type": _is_planned(Book.material_type, "material_type"),
+    "year_from": Book.sort_year >= _planned("year_from", Book.sort_year),
+    "year_to": and_(
+        Book.sort_year <= _planned("year_to", Book.sort_year), Book.sort_year > NO_YEAR
+    ),
+}
+
+
+@lru_cache(MOST_KEPT)
+def _conditions(filters: tuple[str, ...]) -> tuple[Condition, ...]:
+    about_the_book = [_ABOUT_THE_BOOK[name] for name in filters if name in _ABOUT_THE_BOOK]
+    return (*about_the_book, *_about_its_copies(filters))
+
+
+def _about_its_copies(filters: tuple[str, ...]) -> Iterator[Condition]:
+    of_book = Copy.book_id == Book.id
+    available = of_book & (Copy.status == "available") & Copy.loanable
+    branches = {"branch_id": Branch.id, "branch_code": Branch.code}
+    for name in branches.keys() & set(filters):
+        branch = select(Branch.id).where(branches[name] == bindparam(name)).scalar_subquery()
+        here = Copy.branch_id == branch
+        available &= here
+        if "available" not in filters:
+            yield exists().where(of_book & here)
+    if "available" in filters:
+        yield exists().where(available)
+    if "unavailable" in filters:
+        yield ~exists().where(available)
 
 
 def _as_id(text: str | None) -> UUID | None:

@@ -1,19 +1,20 @@
 """Lists of books: the catalogue by filters and search, and the books of one author."""
 
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import false, select
 from sqlalchemy.orm import Session
 
 from circdesk.catalog import book_rows, search
-from circdesk.catalog.book_filters import BookQuery, Condition, conditions, text_query
-from circdesk.catalog.models import Author, Book, BookAuthor
+from circdesk.catalog.book_filters import BookQuery, Wanted, text_query, wanted
+from circdesk.catalog.models import Author, Book
 from circdesk.catalog.text_queries import TextQuery
 from circdesk.contract.requests import NotFound
+from circdesk.db.direct import AnySelect, Values
 from circdesk.db.pagination import Page, PageQuery, paginate
-from circdesk.db.rows import AnySelect, engine_of
+from circdesk.db.rows import MOST_KEPT, engine_of
 
 
 class AuthorBooksQuery(PageQuery):
@@ -29,19 +30,19 @@ def list_books(session: Session, query: BookQuery) -> Page:
     """
     text = text_query(query)
     query = {**query, "sort": _sort(query)}
-    wanted = conditions(query, "list_books")
+    filters = wanted(query, "list_books")
     if text is None:
-        return _by_field(session, query, wanted, "list_books")
+        return _by_field(session, query, filters, "list_books")
     if query["sort"].endswith("relevance"):
-        return _by_relevance(session, query, text, wanted)
-    return _found_by_field(session, query, text, wanted)
+        return _by_relevance(session, query, text, filters)
+    return _found_by_field(session, query, text, filters)
 
 
 def list_books_by(session: Session, query: AuthorBooksQuery) -> Page:
     """One page of the books of an author. Raises NotFound, and what `paginate` raises."""
     author_id = query["author_id"]
-    theirs = Book.id.in_(select(BookAuthor.book_id).where(BookAuthor.author_id == author_id))
-    page = _by_field(session, query, [theirs], "list_author_books")
+    theirs = Wanted(("author_id",), {"author_id": author_id})
+    page = _by_field(session, query, theirs, "list_author_books")
     if not page.items and session.get(Author, author_id) is None:
         raise NotFound(f"No author has the id {author_id}.")
     return page
@@ -53,10 +54,15 @@ def _sort(query: BookQuery) -> str:
     return sort if query["q"] is not None else sort.replace("relevance", "title")
 
 
-def _by_field(
-    session: Session, query: PageQuery, wanted: list[Condition], operation_id: str
-) -> Page:
-    return _sorted(session, query, select(Book.id).where(*wanted), Book, scope=operation_id)
+def _by_field(session: Session, query: PageQuery, filters: Wanted, operation_id: str) -> Page:
+    statement = _filtered(filters.filters)
+    return _sorted(session, query, statement, Book, scope=operation_id, values=filters.values)
+
+
+@lru_cache(MOST_KEPT)
+def _filtered(filters: tuple[str, ...]) -> AnySelect:
+    """The same object for all lists with these filters, so that it is known how it is compiled."""
+    return select(Book.id).where(*Wanted(filters, {}).conditions)
 
 
 def _sorted(
@@ -66,6 +72,7 @@ def _sorted(
     books: Any,
     *,
     scope: str,
+    values: Values,
     total: int | None = None,
 ) -> Page:
     """One page of the books that a statement selects from `books`, which has their sort keys."""
@@ -79,6 +86,7 @@ def _sorted(
         },
         query=query,
         present=book_rows.present,
+        values=values,
         unique=books.id,
         scope=scope,
         show=partial(book_rows.show_books, engine_of(session)),
@@ -86,38 +94,52 @@ def _sorted(
     )
 
 
-def _found_by_field(
-    session: Session, query: BookQuery, text: TextQuery, wanted: list[Condition]
-) -> Page:
+def _found_by_field(session: Session, query: BookQuery, text: TextQuery, filters: Wanted) -> Page:
     """What is found, sorted by a field: asks first how much that is.
 
     Up to 10,000 books are gathered and sorted. If there are more, so many books match that it is
     faster to walk the index of the sort and ask of each book whether it does.
     """
     engine = engine_of(session)
-    values = search.values_of(text, engine)
-    total, is_looser = session.execute(search.counted(text, engine, wanted), values).one()
+    values = {**search.values_of(text, engine), **filters.values}
+    counted = search.counted(text, engine, filters.conditions)
+    total, is_looser = session.execute(counted, values).one()
     terms = text.looser if is_looser else text.terms
-    found = select(Book.id).where(
-        Book.id.in_(search.holding(terms, engine)) if terms else false(), *wanted
-    )
-    if total > search.CANDIDATES:
-        return _sorted(session, query, found, Book, scope="list_books", total=total)
-    keys = found.add_columns(Book.sort_title, Book.sort_year, Book.created_at)
+    values = {**filters.values, **search.values_held(terms, engine)}
+    found = _Found(filters.filters, engine, is_any=bool(terms))
+    statement, books = (_held(found), Book) if total > search.CANDIDATES else _gathered(found)
+    return _sorted(session, query, statement, books, scope="list_books", values=values, total=total)
+
+
+class _Found(NamedTuple):
+    """What a statement depends on that finds books; `is_any` is false where nothing is to be."""
+
+    filters: tuple[str, ...]
+    engine: str
+    is_any: bool
+
+
+@lru_cache(MOST_KEPT)
+def _held(found: _Found) -> AnySelect:
+    holding = Book.id.in_(search.holding(found.engine)) if found.is_any else false()
+    return select(Book.id).where(holding, *Wanted(found.filters, {}).conditions)
+
+
+@lru_cache(MOST_KEPT)
+def _gathered(found: _Found) -> tuple[AnySelect, Any]:
+    """The same, and the columns of what is gathered."""
+    keys = _held(found).add_columns(Book.sort_title, Book.sort_year, Book.created_at)
     gathered = keys.cte("gathered").prefix_with("MATERIALIZED").c
-    found = select(gathered.id)
-    return _sorted(session, query, found, gathered, scope="list_books", total=total)
+    return select(gathered.id), gathered
 
 
-def _by_relevance(
-    session: Session, query: BookQuery, text: TextQuery, wanted: list[Condition]
-) -> Page:
+def _by_relevance(session: Session, query: BookQuery, text: TextQuery, filters: Wanted) -> Page:
     engine = engine_of(session)
-    ranked = search.ranked(text, engine, wanted)
+    ranked = search.ranked(text, engine, filters.conditions)
     return paginate(
         session,
         ranked.books,
-        values=search.values_of(text, engine),
+        values={**search.values_of(text, engine), **filters.values},
         sorts={"relevance": (ranked.rank.desc(),)},
         query=query,
         present=book_rows.present,

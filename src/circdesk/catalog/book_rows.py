@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, FromClause, Integer, Row, literal_column, select
 
 from circdesk.catalog.models import Book
-from circdesk.db.rows import AnySelect
+from circdesk.db.direct import AnySelect
 
 # Here is all that the engines write differently: how JSON is made, and an id within it.
 _JSON_LIST = {"postgresql": "json_agg", "sqlite": "json_group_array"}

@@ -16,8 +16,9 @@ from circdesk.catalog.models import Book, BookISBN, Copy
 from circdesk.circulation.models import Hold
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
+from circdesk.db.direct import AnySelect
 from circdesk.db.errors import raises_on
-from circdesk.db.rows import AnySelect, engine_of, read_rows
+from circdesk.db.rows import engine_of, read_rows
 from circdesk.db.versions import raise_if_modified, show_version
 
 JSON = dict[str, Any]
@@ -131,9 +132,10 @@ def find_book_id(session: Session, key: str | UUID) -> UUID:
 
 def _read(session: Session, identity: UUID) -> JSON:
     shown = _by_id(engine_of(session))
-    row = read_rows(session, shown, {"book_id": identity}).one_or_none()
-    if row is None:
+    rows = read_rows(session, shown, {"book_id": identity})
+    if not rows:
         raise _not_found(identity)
+    (row,) = rows
     show_version(session, row)
     return book_rows.present(row)
 

@@ -14,8 +14,8 @@ from circdesk.catalog.copies import find_book, present
 from circdesk.catalog.copy_problems import book_key_in
 from circdesk.catalog.models import BookISBN, Branch, Copy
 from circdesk.contract.requests import NotFound
+from circdesk.db.direct import AnySelect
 from circdesk.db.pagination import Page, PageQuery, paginate
-from circdesk.db.rows import AnySelect
 
 JSON = dict[str, Any]
 

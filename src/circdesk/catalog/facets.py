@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from circdesk.catalog import search
-from circdesk.catalog.book_filters import BookFilters, Condition, conditions, text_query
+from circdesk.catalog.book_filters import BookFilters, Condition, Wanted, text_query, wanted
 from circdesk.catalog.models import Book, BookSubject, Subject
 from circdesk.catalog.text_queries import TextQuery
 from circdesk.db.base import Base
@@ -42,7 +42,8 @@ def count_facets(session: Session, filters: BookFilters) -> JSON:
     """
     engine = engine_of(session)
     text = text_query(filters)
-    matches = _matches(engine, filters, text).cte("matching")
+    wished = wanted(filters, "get_book_facets")
+    matches = _matches(engine, wished, text).cte("matching")
     book, is_match = _looked_up(engine, Book, lambda book: book.c.id == matches.c.book_id)
     books = (
         select(book.c.id, book.c.language, book.c.year, book.c.material_type)
@@ -51,7 +52,7 @@ def count_facets(session: Session, filters: BookFilters) -> JSON:
         .cte("counted")
     )
     total, counted = 0, {facet: list[JSON]() for facet in _VALUES}
-    values = {} if text is None else search.values_of(text, engine)
+    values = {**wished.values, **(search.values_of(text, engine) if text is not None else {})}
     for facet, identity, value, count in session.execute(_counts(engine, matches, books), values):
         if facet == "total":
             total = count
@@ -75,12 +76,11 @@ _VALUES: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _matches(engine: str, filters: BookFilters, text: TextQuery | None) -> AnySelect:
+def _matches(engine: str, filters: Wanted, text: TextQuery | None) -> AnySelect:
     """The ids of the first 10,001 books that match, as `book_id`."""
-    wanted = conditions(filters, "get_book_facets")
     if text is not None:
-        return select(search.ranked(text, engine, wanted).book_id)
-    return select(Book.id.label("book_id")).where(*wanted).limit(SAMPLE + 1)
+        return select(search.ranked(text, engine, filters.conditions).book_id)
+    return select(Book.id.label("book_id")).where(*filters.conditions).limit(SAMPLE + 1)
 
 
 def _looked_up(

@@ -5,7 +5,7 @@ is quoted besides, so nothing that is typed can be an operator or a fault.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Row,
+    Text,
     TextualSelect,
     bindparam,
     column,
@@ -31,7 +32,8 @@ from sqlalchemy.orm import Session
 from circdesk.catalog.book_rows import shown_books
 from circdesk.catalog.models import Book, BookText
 from circdesk.catalog.text_queries import Term, TextQuery
-from circdesk.db.rows import AnySelect, engine_of
+from circdesk.db.direct import AnySelect
+from circdesk.db.rows import MOST_KEPT, engine_of
 from circdesk.db.text import fold_for_search
 
 # A relevance is worked out for so many books; the order of the others cannot matter to anybody.
@@ -71,19 +73,14 @@ def values_of(query: TextQuery, engine: str) -> dict[str, str | int]:
     return {**texts, "most_candidates": CANDIDATES + 1}
 
 
-def ranked(query: TextQuery, engine: str, conditions: Sequence[Condition]) -> Ranked:
+def ranked(query: TextQuery, engine: str, conditions: tuple[Condition, ...]) -> Ranked:
     """The books that match and meet the conditions; to be executed with `values_of` the query."""
-    matches = _matches(query, engine, is_filtered=bool(conditions))
-    return _ranked(matches, conditions) if conditions else _ranked_unfiltered(matches)
+    return _ranked(_matches(query, engine, is_filtered=bool(conditions)), conditions)
 
 
-@cache
-def _ranked_unfiltered(matches: TextualSelect) -> Ranked:
+@lru_cache(MOST_KEPT)
+def _ranked(matches: TextualSelect, conditions: tuple[Condition, ...]) -> Ranked:
     """The same objects for all searches of a kind, so that how they are compiled is known."""
-    return _ranked(matches, ())
-
-
-def _ranked(matches: TextualSelect, conditions: Sequence[Condition]) -> Ranked:
     candidates = _candidates(matches, conditions)
     found = select(candidates, func.count().over().label("total")).subquery("ranked").c
     return Ranked(select(found.book_id.label("id"), found.total), found.book_id, found.rank)
@@ -99,12 +96,13 @@ def counted(query: TextQuery, engine: str, conditions: Sequence[Condition]) -> A
     return select(func.count().label("total"), is_looser.label("is_looser")).select_from(candidates)
 
 
-def holding(terms: Iterable[Term], engine: str) -> AnySelect:
+def holding(engine: str) -> AnySelect:
     """The ids of the books that have all terms, as `book_id`; for books in another order.
 
-    The words stand in the statement itself, so that it is planned for how frequent they are.
+    It is to be executed with `values_held`. The words stand in the statement itself, so that it is
+    planned for how frequent they are.
     """
-    words: ColumnElement[str] = bindparam("terms", _render(terms, engine), literal_execute=True)
+    words: ColumnElement[str] = bindparam("held", type_=Text, literal_execute=True)
     book_ids: AnySelect = select(BookText.book_id)
     if engine == "postgresql":
         simple: ColumnElement[Any] = literal_column("'simple'::regconfig")
@@ -112,6 +110,11 @@ def holding(terms: Iterable[Term], engine: str) -> AnySelect:
     book_search = table("book_search", column("rowid"))
     matches = literal_column("book_search").op("MATCH")(words)
     return book_ids.join(book_search, book_search.c.rowid == BookText.id).where(matches)
+
+
+def values_held(terms: Iterable[Term], engine: str) -> dict[str, str]:
+    """The value of the parameter of `holding`, for these terms."""
+    return {"held": _render(terms, engine)}
 
 
 def _candidates(found: TextualSelect, conditions: Sequence[Condition]) -> FromClause:

@@ -21,8 +21,9 @@ from circdesk.circulation.facts import (
 from circdesk.circulation.holds.queue import is_eligible, takes
 from circdesk.circulation.models import Hold, Loan, LoanPolicy
 from circdesk.circulation.policies.matching import matching
+from circdesk.db.direct import AnySelect
 from circdesk.db.plain_rows import Part
-from circdesk.db.rows import AnySelect, read_row
+from circdesk.db.rows import read_row
 
 
 @dataclass(frozen=True, slots=True)

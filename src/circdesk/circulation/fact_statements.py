@@ -14,8 +14,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from circdesk.accounts.models import User
 from circdesk.catalog.models import Book, Branch, Copy
 from circdesk.db.base import Base
+from circdesk.db.direct import AnySelect
 from circdesk.db.plain_rows import Part
-from circdesk.db.rows import AnySelect
 
 # What the desk asks of a copy, and of a branch for its calendar.
 COPY = Part(Copy, "book_id", "branch_id", "status", "material_type", "loanable", "event_id")

@@ -19,8 +19,8 @@ from circdesk.circulation.models import Loan
 from circdesk.circulation.renewal_facts import read_renewals
 from circdesk.circulation.renewals import decide
 from circdesk.circulation.time import now as desk_now
+from circdesk.db.direct import AnySelect
 from circdesk.db.pagination import Page, PageQuery, paginate
-from circdesk.db.rows import AnySelect
 from circdesk.db.versions import show_version
 from circdesk.visits import Caller
 

@@ -19,8 +19,9 @@ from circdesk.circulation.models import Fee, Loan
 from circdesk.circulation.money import NOTHING
 from circdesk.circulation.policies.calendars import Calendar
 from circdesk.circulation.policies.terms import FeeTerms, overdue_fee
+from circdesk.db.direct import AnySelect
 from circdesk.db.plain_rows import Part
-from circdesk.db.rows import AnySelect, read_row
+from circdesk.db.rows import read_row
 
 # Copies in these states stay in them when their loan ends, and are given to whom that concerns.
 KEPT = {"in_repair": "repair", "withdrawn": "inspect"}

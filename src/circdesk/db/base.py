@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from sqlalchemy import DateTime, Dialect, MetaData, String, Text, TypeDecorator, Uuid
 from sqlalchemy.engine.default import DefaultExecutionContext
@@ -50,13 +50,19 @@ class UtcDateTime(TypeDecorator[datetime]):
             return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
         return moment
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """None on PostgreSQL: what its driver reads is aware and in UTC, as the connection is."""
+        if dialect.name == "postgresql":
+            return None
+        return super().result_processor(dialect, coltype)
+
     def process_result_value(
         self,
-        value: datetime | str | None,
+        value: str | None,
         dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature.
     ) -> datetime | None:
-        """Return an aware datetime; PostgreSQL's are in UTC, as the engine sets its sessions."""
-        return datetime.fromisoformat(value) if isinstance(value, str) else value
+        """An aware datetime of the text of SQLite."""
+        return None if value is None else datetime.fromisoformat(value)
 
 
 class Words(TypeDecorator[list[str]]):

@@ -14,8 +14,9 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
+from circdesk.db.direct import DirectEngine
 from circdesk.db.errors import busy
 from circdesk.db.generations import generations_for
 from circdesk.db.patience import PatientConnection, PlainCursor, patience_beyond
@@ -57,27 +58,6 @@ def make_engine(settings: Settings) -> Engine:
     return _engine(settings.database_url, settings)
 
 
-class _Unheard(Engine):
-    """An engine on the connections of another one, and without its listeners.
-
-    Whatever listens to an engine, SQLAlchemy puts together anew for each connection that is used,
-    which takes it longer than to find the connection. Of the pool all hear.
-    """
-
-    def __init__(self, engine: Engine, **options: Any) -> None:
-        self._listened_to = engine
-        super().__init__(engine.pool, engine.dialect, engine.url, hide_parameters=True)
-        self.update_execution_options(**engine.get_execution_options(), **options)
-
-    @property
-    def pool(self) -> Pool:
-        return self._listened_to.pool
-
-    @pool.setter
-    def pool(self, pool: Pool) -> None:
-        """It has none of its own."""
-
-
 def reading_engine(engine: Engine) -> Engine:
     """The engine for what only reads: on SQLite in a transaction, on PostgreSQL in none.
 
@@ -86,7 +66,7 @@ def reading_engine(engine: Engine) -> Engine:
     options = {READING: True, WRITING: False}
     if engine.dialect.name == "sqlite":
         return engine.execution_options(**options)
-    return _Unheard(engine, **options)
+    return DirectEngine(engine, **options)
 
 
 def make_replica_engine(settings: Settings) -> Engine | None:
@@ -236,6 +216,7 @@ def _connect_postgresql(
     connection = PatientConnection.connect(*arguments, **options)
     connection.cursor_factory = PlainCursor
     connection.patience = patience
+    connection.reader = connection.cursor()
     return connection
 
 

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from circdesk.contract.problems import Problem, fault
 from circdesk.db.cursors import CursorSigner, Key, beyond, canonical, invalid_cursor
+from circdesk.db.direct import AnySelect, Values
 from circdesk.db.engine import CURSOR_KEY
-from circdesk.db.rows import AnySelect, Shapes, Values, engine_of, read_rows
+from circdesk.db.rows import Shapes, engine_of, read_rows
 
 REACH = 10_000
 # The cursor that stands before the first row of any list.
@@ -81,7 +82,7 @@ def paginate(
     sorts: Sorts,
     query: PageQuery,
     present: Present,
-    values: Values = MappingProxyType({}),
+    values: Values | None = None,
     unique: SQLColumnExpression[Any] | None = None,
     scope: str | None = None,
     without_cursor: Mapping[str, str] = MappingProxyType({}),
@@ -100,7 +101,8 @@ def paginate(
             `-name` turns all of them round.
         query: Place, sort, and every filter, parts of the path included: a cursor is only good
             for the same ones.
-        values: Those of the statement's own named parameters.
+        values: Those of the statement's own named parameters, where it is kept from request to
+            request: so it is known how it is compiled.
         present: Makes an item of a row, whose columns are those of the statement and then some.
         unique: The column that decides among equals; by default the first entity's `id`.
         scope: The list's operationId; by default `list_` and the first entity's table.
@@ -161,7 +163,7 @@ class _Listing:
     keys: Sequence[Key]
     query: PageQuery
     present: Present
-    values: Values
+    values: Values | None
     scope: str
     # The sort by which a cursor can walk the list; the one that was asked for, if it can.
     walked_by: str
@@ -217,12 +219,13 @@ class _Listing:
     ) -> Sequence[Row[*tuple[Any, ...]]]:
         """The rows of what is made of the statement, by its kind and what all parts depend on."""
         of_list = (self.scope.partition(":")[0], self.query["sort"], engine_of(self.session))
-        shaped = _shapes.find(self.statement, (*of_list, *kind), make)
-        values = {**shaped.values, **self.values, **values}
+        find = _shapes.find if self.values is None else _shapes.find_kept
+        shaped = find(self.statement, (*of_list, *kind), make)
+        values = {**shaped.values, **(self.values or {}), **values}
         # Entities are the session's; columns need nothing of it.
         if self.show is None:
             return self.session.execute(shaped.statement, values).all()
-        return read_rows(self.session, shaped.statement, values).all()
+        return read_rows(self.session, shaped.statement, values)
 
     def _shown(self, statement: AnySelect, *, after: bool, skips: bool) -> AnySelect:
         part = self._ordered(statement).limit(bindparam(_LIMIT, type_=Integer))

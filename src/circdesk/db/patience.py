@@ -38,6 +38,8 @@ class PatientConnection(psycopg.Connection[Any]):
 
     # In seconds; with None it waits for ever.
     patience: float | None = None
+    # One for all reads that need no transaction: to make another takes as long as to ask it.
+    reader: psycopg.Cursor[Any]
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer; it is an OperationalError when none comes in time."""

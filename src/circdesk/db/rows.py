@@ -4,18 +4,19 @@ To put a statement of a list together, and to look up how it is compiled, takes 
 than PostgreSQL takes to answer it. What changes from one request to the next is only its values.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Result, Select
+from sqlalchemy import BindParameter
 from sqlalchemy.orm import Session
 
-AnySelect = Select[*tuple[Any, ...]]
-Values = Mapping[str, Any]
+from circdesk.db.direct import AnyRow, AnySelect, DirectEngine, Values
 
 # There are as many shapes as lists, times the sorts and the filters that somebody has combined.
 _MOST_SHAPES = 1000
+# Of each kind of statement that is kept.
+MOST_KEPT = 200
 
 
 def engine_of(session: Session) -> str:
@@ -25,17 +26,22 @@ def engine_of(session: Session) -> str:
 
 def read_rows(
     session: Session, statement: AnySelect, values: Values | None = None
-) -> Result[*tuple[Any, ...]]:
-    """What a statement of columns, not of entities, selects.
+) -> Sequence[AnyRow]:
+    """What a statement of columns, not of entities, selects: rows that have them by name.
 
     Args:
         session: The session of a unit of work; what waits in it to be stored is stored first.
         statement: One that is kept from request to request is found compiled much faster.
         values: Those of its named parameters.
     """
+    engine = session.get_bind()
+    if isinstance(engine, DirectEngine) and not (engine.is_heard or session.in_transaction()):
+        rows = engine.read(statement, values or {})
+        if rows is not None:
+            return rows
     if session.autoflush:
         session.flush()
-    return session.connection().execute(statement, values)
+    return session.connection().execute(statement, values).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,20 @@ class Shapes:
 
     def __init__(self) -> None:
         self._made: dict[Hashable, tuple[AnySelect, Sequence[BindParameter[Any]]]] = {}
+        self._made_of_kept: dict[Hashable, Shaped] = {}
+
+    def find_kept(
+        self, statement: AnySelect, kind: Hashable, make: Callable[[AnySelect], AnySelect]
+    ) -> Shaped:
+        """The same as `find`, for a statement that is itself kept from request to request."""
+        # It is found by itself: no two statements are equal.
+        found = self._made_of_kept.get((kind, statement))
+        if found is None:
+            found = Shaped(make(statement), {})
+            if len(self._made_of_kept) >= _MOST_SHAPES:
+                self._made_of_kept.clear()
+            self._made_of_kept[kind, statement] = found
+        return found
 
     def find(
         self, statement: AnySelect, kind: Hashable, make: Callable[[AnySelect], AnySelect]
@@ -84,4 +104,4 @@ class Shapes:
 
 def read_row(session: Session, statement: AnySelect, values: Values) -> Any:
     """The only row that `read_rows` reads, or None."""
-    return read_rows(session, statement, values).one_or_none()
+    return next(iter(read_rows(session, statement, values)), None)

@@ -35,6 +35,11 @@ _current: ContextVar[Session] = ContextVar("circdesk_session")
 class ReadingSession(Session):
     """A session that only reads; a change in it is a programming error and never stored."""
 
+    def close(self) -> None:
+        """End it; what was read past it, which is most, has left nothing that could end."""
+        if self.in_transaction() or self.identity_map:
+            super().close()
+
 
 @event.listens_for(ReadingSession, "before_flush")
 def _refuse_change(session: Session, *_: object) -> None:
@@ -65,9 +70,7 @@ def make_sessions(engine: Engine) -> Sessions:
     # A session knows where it comes from; see `sessions_of`.
     info: dict[str, Any] = {}
     sessions = Sessions(
-        reading=sessionmaker(
-            reading_engine(engine), class_=ReadingSession, autoflush=False, info=info
-        ),
+        reading=partial(ReadingSession, reading_engine(engine), autoflush=False, info=info),
         # What is written may be shown after the commit, without a query to read it again.
         writing=sessionmaker(writing, class_=WritingSession, expire_on_commit=False, info=info),
         storing=Together(partial(_store, writing), at_once=_COMMITS_AT_ONCE[engine.dialect.name]),

@@ -19,8 +19,8 @@ from circdesk.circulation.fees.fees import (
 )
 from circdesk.circulation.models import Fee, LedgerEntry
 from circdesk.circulation.money import NOTHING, present_money
+from circdesk.db.direct import AnySelect
 from circdesk.db.pagination import Page, PageQuery, paginate
-from circdesk.db.rows import AnySelect
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]

@@ -15,8 +15,9 @@ from circdesk.catalog.models import Copy
 from circdesk.circulation.deeds import Deed
 from circdesk.circulation.models import Hold
 from circdesk.circulation.policies.calendars import Calendar
+from circdesk.db.direct import AnySelect
 from circdesk.db.plain_rows import Part
-from circdesk.db.rows import AnySelect, read_row
+from circdesk.db.rows import read_row
 from circdesk.db.unit_of_work import ReadingSession
 
 # What there is to know of a hold whose turn it is.

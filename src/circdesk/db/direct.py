@@ -1,0 +1,167 @@
+"""Single reads that go straight to the driver of PostgreSQL, past SQLAlchemy's connection.
+
+SQLAlchemy puts a statement together and compiles it, once. What it does around each execution, a
+transaction that is begun and rolled back, a context and a result with metadata, takes it four times
+as long as the driver takes for the statement; a read outside of any transaction needs none of it.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import psycopg
+from sqlalchemy import BindParameter, Dialect, Engine, Select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import Pool
+from sqlalchemy.sql.base import ColumnCollection
+from sqlalchemy.sql.compiler import SQLCompiler
+
+AnySelect = Select[*tuple[Any, ...]]
+Values = Mapping[str, Any]
+# It has its columns by their names, and is a tuple of them.
+AnyRow = Any
+_Process = Callable[[Any], Any]
+
+_MOST_COMPILED = 1000
+
+
+class DirectEngine(Engine):
+    """An engine on the connections of another one, for reads that need no transaction.
+
+    It has none of the other's listeners: whatever listens to an engine, SQLAlchemy puts together
+    anew for each connection that is used, which takes it longer than to find the connection. Of
+    the pool all hear.
+    """
+
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        self._listened_to = engine
+        super().__init__(engine.pool, engine.dialect, engine.url, hide_parameters=True)
+        self.update_execution_options(**engine.get_execution_options(), **options)
+
+    @property
+    def pool(self) -> Pool:
+        """The other's."""
+        return self._listened_to.pool
+
+    @pool.setter
+    def pool(self, pool: Pool) -> None:
+        """It has none of its own."""
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody listens to statements, as tracing does to those of all engines."""
+        return bool(self.dispatch.before_cursor_execute)
+
+    def read(self, statement: AnySelect, values: Values) -> Sequence[AnyRow] | None:
+        """The rows of a statement, by a connection that is free again.
+
+        None where it has lists of values, on whose lengths the text depends.
+
+        Args:
+            statement: One that is kept from request to request is compiled once.
+            values: Those of its named parameters.
+
+        Raises:
+            DBAPIError: As SQLAlchemy raises it.
+        """
+        compiled = _compile(statement, self.dialect)
+        if compiled is None:
+            return None
+        text, sent = compiled.bind(values)
+        connection = self.pool.connect()
+        driver: Any = connection.dbapi_connection
+        try:
+            rows = compiled.rows(driver.reader.execute(text, sent))
+        except psycopg.Error as error:
+            if driver.closed:
+                connection.invalidate(error)
+            raise self._wrapped(error, text, sent, is_lost=driver.closed) from error
+        finally:
+            connection.close()
+        return rows
+
+    def _wrapped(
+        self, error: psycopg.Error, text: str, sent: dict[str, Any], *, is_lost: bool
+    ) -> Exception:
+        wrapped: Exception = DBAPIError.instance(
+            text,
+            sent,
+            error,
+            psycopg.Error,
+            hide_parameters=True,
+            connection_invalidated=is_lost,
+            dialect=self.dialect,
+        )
+        return wrapped
+
+
+class _Parameter(NamedTuple):
+    """A parameter: its name in the text, its key among values, and what it is without one."""
+
+    name: str
+    key: str
+    default: Any
+    process: _Process | None
+
+
+class _Compiled:
+    """A statement as the driver takes it, and what its rows are made into."""
+
+    def __init__(self, compiled: SQLCompiler, columns: ColumnCollection[str, Any]) -> None:
+        self._compiled, self._dialect = compiled, compiled.dialect
+        self._text = str(compiled)
+        in_text: Collection[Any] = compiled.literal_execute_params
+        parameters = [*compiled.bind_names.items()]
+        self._sent = [self._parameter(*each) for each in parameters if each[0] not in in_text]
+        self._in_text = [self._parameter(*each) for each in parameters if each[0] in in_text]
+        self._types = [column.type.dialect_impl(self._dialect) for column in columns]
+        row: Any = namedtuple("Row", columns.keys(), rename=True)  # type: ignore[misc]  # noqa: PYI024  Its columns are known only now.
+        self._make_row: Callable[[Iterable[Any]], AnyRow] = partial(tuple.__new__, row)
+        self._processes: list[tuple[int, _Process]] | None = None
+
+    def bind(self, values: Values) -> tuple[str, dict[str, Any]]:
+        """The text, and what is sent with it, by the names in the text."""
+        sent = {}
+        for name, key, default, process in self._sent:
+            value = values.get(key, default)
+            sent[name] = value if process is None else process(value)
+        if not self._in_text:
+            return self._text, sent
+        literals = {name: values.get(key, default) for name, key, default, _ in self._in_text}
+        return self._compiled.construct_expanded_state(literals | sent).statement, sent
+
+    def rows(self, cursor: psycopg.Cursor[Any]) -> Sequence[AnyRow]:
+        """What a cursor has read, with columns as their types have them."""
+        if self._processes is None:
+            self._processes = self._find_processes(cursor.description)
+        rows: Iterable[Sequence[Any]] = cursor.fetchall()
+        if self._processes:
+            rows = map(self._processed, rows)
+        return [*map(self._make_row, rows)]
+
+    def _parameter(self, parameter: BindParameter[Any], name: str) -> _Parameter:
+        process = parameter.type.dialect_impl(self._dialect).bind_processor(self._dialect)
+        return _Parameter(name, parameter.key, parameter.effective_value, process)
+
+    def _find_processes(self, description: Any) -> list[tuple[int, _Process]]:
+        found = (
+            column.result_processor(self._dialect, description[place][1])
+            for place, column in enumerate(self._types)
+        )
+        return [(place, process) for place, process in enumerate(found) if process is not None]
+
+    def _processed(self, row: Sequence[Any]) -> Sequence[Any]:
+        values = list(row)
+        for place, process in self._processes or ():
+            values[place] = process(values[place])
+        return values
+
+
+@lru_cache(_MOST_COMPILED)
+def _compile(statement: AnySelect, dialect: Dialect) -> _Compiled | None:
+    """None for a list of values, whose length the text depends on."""
+    compiled: Any = statement.compile(dialect=dialect)
+    if compiled.post_compile_params:
+        return None
+    return _Compiled(compiled, statement.selected_columns)

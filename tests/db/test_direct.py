@@ -1,0 +1,140 @@
+"""Reads past SQLAlchemy's connection tell what they would tell with it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import (
+    JSON,
+    Double,
+    Engine,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from circdesk.db import rows
+from circdesk.db.base import UtcDateTime
+from circdesk.db.direct import DirectEngine
+from circdesk.db.errors import DatabaseUnavailable
+from circdesk.db.unit_of_work import Sessions, unit_of_work
+from tests.conftest import CountQueries
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+MOMENT = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+EVERYTHING = select(
+    literal(UUID(int=7)).label("id"),
+    literal(MOMENT, UtcDateTime).label("due"),
+    literal_column("""'{"a": [1, "%"]}'::json""", JSON).label("data"),
+    cast(0.25, Double).label("rank"),
+    bindparam("name", type_=Text).label("name"),
+    func.coalesce(bindparam("unset", None, type_=Text), "nothing").label("unset"),
+    bindparam("word", "50% 'off'", type_=Text, literal_execute=True).label("word"),
+)
+
+
+@pytest.fixture
+def reading(sessions: Sessions) -> Iterator[Session]:
+    """A reading unit of work."""
+    with unit_of_work(sessions, writing=False) as session:
+        yield session
+
+
+def by_sqlalchemy(session: Session, statement: Select[Any], values: dict[str, Any]) -> list[Any]:
+    return [*map(tuple, session.execute(statement, values))]
+
+
+class TestReadRows:
+    @pytest.mark.parametrize("values", [{"name": "Ada"}, {"name": "%s", "word": "%(name)s"}])
+    def test_rows_are_those_of_sqlalchemy(self, reading: Session, values: dict[str, Any]) -> None:
+        (row,) = rows.read_rows(reading, EVERYTHING, values)
+
+        assert not reading.in_transaction()
+        assert (row.id, row.due, row.data) == (UUID(int=7), MOMENT, {"a": [1, "%"]})
+        assert (row.rank, row.name, row.unset) == (0.25, values["name"], "nothing")
+        assert row.word == values.get("word", "50% 'off'")
+        assert [tuple(row)] == by_sqlalchemy(reading, EVERYTHING, values)
+
+    def test_a_list_of_values_is_for_sqlalchemy(self, reading: Session) -> None:
+        numbers = select(func.generate_series(1, 5).label("n")).subquery()
+        wanted = select(numbers.c.n).where(numbers.c.n.in_([2, 4]))
+
+        assert [row.n for row in rows.read_rows(reading, wanted)] == [2, 4]
+        assert reading.in_transaction()
+
+    def test_within_a_transaction_it_is_part_of_that(self, session: Session) -> None:
+        session.execute(text("CREATE TEMPORARY TABLE here (n integer) ON COMMIT DROP"))
+        counted = select(func.count().label("n")).select_from(text("here"))
+
+        assert [row.n for row in rows.read_rows(session, counted)] == [0]
+
+    def test_whoever_listens_to_statements_hears_of_it(
+        self, reading: Session, count_queries: CountQueries
+    ) -> None:
+        with count_queries() as statements:
+            rows.read_rows(reading, EVERYTHING, {"name": "Ada"})
+
+        assert len(statements) == 1
+
+    def test_the_connection_is_free_again(self, reading: Session, engine: Engine) -> None:
+        pool: Any = engine.pool
+        before = pool.checkedout()
+        rows.read_rows(reading, EVERYTHING, {"name": "Ada"})
+        with pytest.raises(DBAPIError):
+            rows.read_rows(reading, select(literal_column("1 / 0").label("n")))
+
+        assert pool.checkedout() == before
+
+
+class TestErrors:
+    def test_they_are_those_of_sqlalchemy_and_tell_no_value(self, reading: Session) -> None:
+        wrong = select(cast(bindparam("name", type_=Text), Double).label("n"))
+        told: Sequence[DBAPIError] = []
+        for read in (rows.read_rows, by_sqlalchemy):
+            with pytest.raises(DBAPIError) as caught:
+                read(reading, wrong, {"name": "no number"})
+            reading.rollback()
+            told = [*told, caught.value]
+
+        ours, theirs = told
+        assert type(ours) is type(theirs)
+        assert str(ours).splitlines()[-2:] == str(theirs).splitlines()[-2:]
+        assert not ours.connection_invalidated
+        assert "[SQL parameters hidden due to hide_parameters=True]" in str(ours)
+
+    def test_a_connection_that_is_lost_is_left_and_the_next_read_has_another(
+        self, sessions: Sessions
+    ) -> None:
+        mine = select(func.pg_backend_pid().label("pid"))
+        lost = select(func.pg_terminate_backend(func.pg_backend_pid()).label("ended"))
+        with unit_of_work(sessions, writing=False) as session:
+            (first,) = rows.read_rows(session, mine)
+        with pytest.raises(DatabaseUnavailable), unit_of_work(sessions, writing=False) as session:
+            rows.read_rows(session, lost)
+        with unit_of_work(sessions, writing=False) as session:
+            (second,) = rows.read_rows(session, mine)
+
+        assert first.pid != second.pid
+
+
+def test_only_what_needs_no_transaction_goes_past_sqlalchemy(sessions: Sessions) -> None:
+    with (
+        unit_of_work(sessions, writing=False) as reading,
+        unit_of_work(sessions, writing=True) as writing,
+    ):
+        are_direct = [
+            isinstance(session.get_bind(), DirectEngine) for session in (reading, writing)
+        ]
+
+    assert are_direct == [True, False]
