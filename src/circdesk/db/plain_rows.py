@@ -15,6 +15,7 @@ from sqlalchemy import Insert, Table, Update, bindparam, insert, update
 from sqlalchemy.orm import Session
 
 from circdesk.db.base import Base
+from circdesk.db.direct import execute
 from circdesk.db.rows import engine_of
 from circdesk.db.touches import note_row
 
@@ -117,7 +118,7 @@ def write_rows(session: Session, writes: Collection[Write]) -> None:
         values: dict[str, Any] = {}
         for place, write in enumerate(writes):
             values |= _parameters(write, place)
-        connection.execute(_statement(tuple(shapes)), values)
+        execute(connection, _statement(tuple(shapes)), values)
         return
     for shape, same in shapes.items():
         connection.execute(_statement((shape,)), [_parameters(write, 0) for write in same])
