@@ -63,7 +63,7 @@ def check_out_copy(session: Session, caller: Caller | None, body: JSON) -> JSON:
     deed = Deed(
         "loan.check_out", now=terms.facts.now, user_id=terms.facts.borrower.id, undoable=at_the_desk
     )
-    loan = _lend(session, deed, terms)
+    loan = _lend(deed, terms)
     lifted = {reason.code for reason in decision.overridden}
     if "held_for_another" in lifted:
         _let_wait_again(session, deed, terms.facts)
@@ -121,7 +121,7 @@ def _seen(facts: CheckOutFacts) -> list[object]:
     ]
 
 
-def _lend(session: Session, deed: Deed, terms: _Terms) -> Loan:
+def _lend(deed: Deed, terms: _Terms) -> Loan:
     facts, copy = terms.facts, terms.facts.item.copy
     moment = clock.now()
     loan = _NewLoan(
@@ -141,7 +141,7 @@ def _lend(session: Session, deed: Deed, terms: _Terms) -> Loan:
         created_at=moment,
         updated_at=moment,
     )
-    deed.add(session, loan)
+    deed.makes(loan)
     deed.changes_copy(copy, "on_loan")
     if facts.hold is not None:
         fulfil(deed, facts.hold, facts.now)

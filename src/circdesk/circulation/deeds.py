@@ -49,9 +49,12 @@ class Deed:
 
     def add(self, session: Session, row: Row) -> None:
         """Store a new row; taking it back deletes it, but for a fee, which is then cancelled."""
+        self.makes(row)
+        session.add(row)
+
+    def makes(self, row: Row) -> None:
+        """Tell of a new row that is stored by another way; see `add`."""
         row.event_id = self.id
-        if not is_plain(row):
-            session.add(row)
         self._images.append({"table": row.__tablename__, "row": row, "before": None})
 
     def change(self, row: Row, **values: Any) -> None:

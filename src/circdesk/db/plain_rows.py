@@ -55,12 +55,12 @@ class Part(Generic[Model]):
 
     Args:
         model: The table.
-        names: The columns, but for `id`, which is always the first.
+        names: The columns, but for `id`, which is always the first; without any it is all.
         alias: What the statement calls the table, if not by its name.
     """
 
     def __init__(self, model: type[Model], *names: str, alias: Any = None) -> None:
-        self._names = ("id", *names)
+        self._names = ("id", *names) if names else (*model.__table__.c.keys(),)
         self._plain = plain(model)
         self.columns = [getattr(alias or model, name) for name in self._names]
 

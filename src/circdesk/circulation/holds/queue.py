@@ -20,12 +20,7 @@ from circdesk.db.plain_rows import Part
 from circdesk.db.rows import read_row
 from circdesk.db.unit_of_work import ReadingSession
 
-# What there is to know of a hold whose turn it is.
-_TURN = Part(
-    Hold,
-    *("user_id", "pickup_branch_id", "status", "trapped_copy_id"),
-    *("shelf_days", "ready_at", "shelf_expires_at", "event_id"),
-)
+_HOLD = Part(Hold)
 
 
 def is_active() -> ColumnElement[bool]:
@@ -76,7 +71,7 @@ def next_hold(
         "passed_over": passing_over,
     }
     row = read_row(session, found, values)
-    return None if row is None else _TURN.take(iter(row))
+    return None if row is None else _HOLD.take(iter(row))
 
 
 # To build this statement takes longer than to run it.
@@ -86,7 +81,7 @@ def _next_hold(*, is_loanable: bool, passes_over: bool, locking: bool) -> AnySel
     set_aside = Hold.trapped_copy_id == copy_id
     fits = takes(copy_id) if is_loanable else Hold.copy_id == copy_id
     found = (
-        select(*_TURN.columns)
+        select(*_HOLD.columns)
         .where(
             Hold.book_id == bindparam("book_id"),
             is_active(),
