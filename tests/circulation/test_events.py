@@ -44,7 +44,7 @@ def tell(session: Session, kind: str = "loan.renew", **more: Any) -> UUID:
     values: JSON = {"now": NOW, "data": {}, "user_id": MEMBER_ID} | more
     event = describe_event(kind, "loan", values.pop("subject_id", SUBJECT), **values)
     record_events(session, [event])
-    event_id: UUID = event["id"]
+    event_id: UUID = event.values["id"]
     return event_id
 
 

@@ -1,6 +1,7 @@
 """Which resources a transaction touches, whichever way it writes, on both databases."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,9 +23,11 @@ from circdesk.catalog.models import (
     Copy,
     Subject,
 )
+from circdesk.db import plain_rows
 from circdesk.db import unit_of_work as module
 from circdesk.db.errors import OutcomeUnknown
 from circdesk.db.generations import MemoryGenerations
+from circdesk.db.plain_rows import plain
 from circdesk.db.touches import WritingSession, note_whole, touch_whole
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.news.models import Post, PostTag
@@ -103,6 +106,18 @@ class TestFlushes:
 
         write(lambda session: session.delete(session.get_one(Copy, new.id)))
         assert touched == [{"copies", f"copies:{new.id}", f"books:{of.id}"}]
+
+    def test_a_copy_past_the_orm_touches_the_same(self, write: Write, touched: Touched) -> None:
+        of, at = book(), branch()
+        write(lambda session: session.add_all([of, at]))
+        moment, made = clock.now(), copy(of, at)
+        names = ("id", "book_id", "branch_id", "status", "material_type", "loanable")
+        columns: dict[str, Any] = {name: getattr(made, name) for name in names}
+        new = plain(Copy)(**columns, created_at=moment, updated_at=moment)
+
+        for changed in (None, ["status"]):
+            write(partial(plain_rows.write_rows, writes=[plain_rows.Write.of(new, changed)]))
+            assert touched == [{"copies", f"copies:{new.id}", f"books:{of.id}"}]
 
     def test_a_copy_that_goes_to_another_book_touches_both(
         self, write: Write, touched: Touched

@@ -6,16 +6,18 @@ from uuid import UUID
 
 from sqlalchemy import Table, insert
 from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
 
 from circdesk import clock
 from circdesk.audit.models import AuditEntry
+from circdesk.db.plain_rows import Write, write_rows
 from circdesk.db.unit_of_work import store_at_the_end
 from circdesk.visits import find_actor, find_visit
 
 Outcome = Literal["success", "failure"]
 
-# Every token that is issued is an entry; to flush an object would cost three times as much.
-_INSERT = insert(cast("Table", AuditEntry.__table__))
+_TABLE = cast("Table", AuditEntry.__table__)
+_INSERT = insert(_TABLE)
 
 
 def record(
@@ -45,15 +47,16 @@ def record(
         details: More, of ids, codes, scopes and counts alone; never a name, an email or a secret.
             Ids become text, and sets of words lists in order.
     """
-    entry = _entry(action, target_type, target_id, outcome, details)
+    entry = describe_entry(action, target_type, target_id, outcome=outcome, **details)
+    actor: dict[str, Any] = {}
     if user_id is not None:
-        entry |= {"actor_type": "user", "actor_id": user_id}
+        actor = {"actor_type": "user", "actor_id": user_id}
     elif acting_client is not None:
-        entry |= {"actor_type": "client", "actor_id": acting_client}
+        actor = {"actor_type": "client", "actor_id": acting_client}
     if at_the_end:
-        store_at_the_end(session, _INSERT, entry)
+        store_at_the_end(session, _INSERT, {**entry.values, **actor})
     else:
-        session.execute(_INSERT, entry)
+        write_rows(session, [Write(_TABLE, {**entry.values, **actor})])
 
 
 def record_all(
@@ -68,23 +71,25 @@ def record_all(
         targets: The details of each, by its id.
     """
     entries = [
-        _entry(action, target_type, target_id, "success", details)
+        describe_entry(action, target_type, target_id, **details)
         for target_id, details in targets.items()
     ]
-    session.execute(_INSERT, entries)
+    write_rows(session, entries)
 
 
-def _entry(
+def describe_entry(
     action: str,
-    target_type: str | None,
-    target_id: UUID | None,
-    outcome: Outcome,
-    details: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The columns of an entry by whoever is acting now."""
+    target_type: str | None = None,
+    target_id: UUID | None = None,
+    *,
+    outcome: Outcome = "success",
+    **details: Any,
+) -> Write:
+    """An entry by whoever is acting now, to be stored with other rows; see `record`."""
     visit = find_visit()
     actor_type, actor_id = find_actor()
-    return {
+    columns = {
+        "id": uuid7(),
         "occurred_at": clock.now(),
         "action": action,
         "outcome": outcome,
@@ -96,6 +101,7 @@ def _entry(
         "address": visit.address if visit else None,
         "details": {name: _plain(value) for name, value in details.items()},
     }
+    return Write(_TABLE, columns)
 
 
 def _plain(value: Any) -> Any:

@@ -184,7 +184,7 @@ def _set_status(session: Session, copy: Copy, status: str) -> None:
             data={"copy_id": str(copy.id), "copy_status": [before, status]},
         )
         record_events(session, [event])
-        copy.event_id = event["id"]
+        copy.event_id = event.values["id"]
 
 
 def _raise_if_taken(session: Session, copy: Copy, barcode: str | None) -> None:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import and_, bindparam, func, or_, select
-from sqlalchemy.orm import Session, aliased, defer, load_only
+from sqlalchemy.orm import Session, aliased
 
 from circdesk.accounts.models import User
 from circdesk.catalog.models import Copy
@@ -22,6 +22,8 @@ from circdesk.circulation.holds.queue import is_eligible, takes
 from circdesk.circulation.models import Hold, Loan, LoanPolicy
 from circdesk.circulation.policies.matching import matching
 from circdesk.db.direct import AnySelect
+from circdesk.db.plain_rows import Part
+from circdesk.db.rows import read_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def load_facts(session: Session, borrower: Borrower, item: Item, now: datetime) 
     What counts is as it stands after the rows of both were locked, if they were.
     """
     copy, today = item.copy, item.calendar.local_day(now)
-    numbers = session.execute(
+    numbers = read_row(
+        session,
         _numbers(),
         {
             "user_id": borrower.id,
@@ -73,15 +76,16 @@ def load_facts(session: Session, borrower: Borrower, item: Item, now: datetime) 
             "now": now,
             "today": today,
         },
-    ).one()
+    )
+    values = iter(numbers)
     return CheckOutFacts(
         now=now,
         today=today,
         borrower=borrower,
         item=item,
-        rule=numbers.LoanPolicy,
+        rule=_RULE.take(values),
         standing=standing_of(numbers),
-        hold=numbers.Own,
+        hold=_OWN_HOLD.take(values),
         loans=numbers.loans,
         same_title=numbers.same_title,
         lent_until=numbers.lent_until,
@@ -90,17 +94,17 @@ def load_facts(session: Session, borrower: Borrower, item: Item, now: datetime) 
     )
 
 
-# What a check-out does not ask a rule. With it the statement would be longer than what psycopg
-# remembers how to read, which is 4,096 characters.
-_NEVER_ASKED = (
-    LoanPolicy.scope,
-    LoanPolicy.renewable_days,
-    LoanPolicy.max_holds,
-    LoanPolicy.holds,
-    LoanPolicy.hold_shelf_days,
-    LoanPolicy.recall_days,
-    LoanPolicy.created_at,
+# What a check-out asks of the rule and of the borrower's own hold. With all columns the statement
+# would be longer than what psycopg remembers how to read, which is 4,096 characters.
+_RULE = Part(
+    LoanPolicy,
+    *("name", "user_category", "material_type", "branch_id", "updated_at"),
+    *("period_unit", "period_length", "period_date", "closed_days", "renewals"),
+    *("max_loans", "max_overdue", "max_debt", "lends", "self_service"),
+    *("fee_per_day", "fee_cap", "grace_days", "lost_fee"),
 )
+_own = aliased(Hold, name="own")
+_OWN_HOLD = Part(Hold, "status", "rank", "trapped_copy_id", "ended_at", "event_id", alias=_own)
 
 
 # To build this statement takes longer than to run it, so it is built once.
@@ -112,35 +116,29 @@ def _numbers() -> AnySelect:
     copy_id: Any = bindparam("copy_id")
     scope: list[Any] = [bindparam(name) for name in ("user_category", "material_type", "branch_id")]
     rules = matching(*scope).with_only_columns(LoanPolicy.id).correlate(None).limit(1)
-    own = aliased(Hold, name="Own")
     own_hold = and_(
-        own.user_id == User.id,
-        own.book_id == book_id,
-        own.ended_at.is_(None),
-        or_(own.copy_id.is_(None), own.copy_id == copy_id),
+        _own.user_id == User.id,
+        _own.book_id == book_id,
+        _own.ended_at.is_(None),
+        or_(_own.copy_id.is_(None), _own.copy_id == copy_id),
         # A copy that is set aside for the person already stays so, whatever else they take.
-        or_(own.trapped_copy_id.is_(None), own.trapped_copy_id == copy_id),
+        or_(_own.trapped_copy_id.is_(None), _own.trapped_copy_id == copy_id),
     )
     return (
         select(
-            LoanPolicy,
-            own,
+            *_RULE.columns,
+            *_OWN_HOLD.columns,
             *standing_columns(user_id, bindparam("now")),
             _count_loans(user_id).label("loans"),
             _count_same_title(user_id, book_id, copy_id).label("same_title"),
             _lent_until(copy_id).label("lent_until"),
-            _count_ahead(own, user_id, book_id, copy_id).label("ahead"),
+            _count_ahead(user_id, book_id, copy_id).label("ahead"),
             _count_available(book_id).label("available"),
         )
         .select_from(User)
         .outerjoin(LoanPolicy, LoanPolicy.id == rules.scalar_subquery())
-        .outerjoin(own, own_hold)
+        .outerjoin(_own, own_hold)
         .where(User.id == user_id)
-        .options(
-            *map(defer, _NEVER_ASKED),
-            load_only(own.status, own.rank, own.trapped_copy_id, own.ended_at, own.event_id),
-        )
-        .execution_options(populate_existing=True)
     )
 
 
@@ -171,7 +169,7 @@ def _lent_until(copy_id: Any) -> Any:
     )
 
 
-def _count_ahead(own: Any, user_id: Any, book_id: Any, copy_id: Any) -> Any:
+def _count_ahead(user_id: Any, book_id: Any, copy_id: Any) -> Any:
     """All that wait, where the borrower has no place in the queue."""
     today: Any = bindparam("today")
     return (
@@ -181,9 +179,9 @@ def _count_ahead(own: Any, user_id: Any, book_id: Any, copy_id: Any) -> Any:
             Hold.user_id != user_id,
             is_eligible(today),
             takes(copy_id),
-            or_(own.rank.is_(None), Hold.rank < own.rank),
+            or_(_own.rank.is_(None), Hold.rank < _own.rank),
         )
-        .correlate(own)
+        .correlate(_own)
         .scalar_subquery()
     )
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
 
-from circdesk.audit.entries import record
+from circdesk import clock
+from circdesk.audit.entries import describe_entry
 from circdesk.catalog.models import Copy
 from circdesk.circulation.borrowers import block_ends, next_allowed_at
 from circdesk.circulation.check_out_facts import CheckOutFacts, load_facts
@@ -23,9 +25,12 @@ from circdesk.circulation.policies.terms import FeeTerms
 from circdesk.circulation.reasons import Reason
 from circdesk.circulation.time import now as desk_now
 from circdesk.db.errors import DatabaseBusy, raises_on
+from circdesk.db.plain_rows import plain
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
+
+_NewLoan = plain(Loan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ def check_out_copy(session: Session, caller: Caller | None, body: JSON) -> JSON:
     deed = Deed(
         "loan.check_out", now=terms.facts.now, user_id=terms.facts.borrower.id, undoable=at_the_desk
     )
-    loan = _lend(session, deed, terms)
+    loan = _lend(deed, terms)
     lifted = {reason.code for reason in decision.overridden}
     if "held_for_another" in lifted:
         _let_wait_again(session, deed, terms.facts)
@@ -116,9 +121,11 @@ def _seen(facts: CheckOutFacts) -> list[object]:
     ]
 
 
-def _lend(session: Session, deed: Deed, terms: _Terms) -> Loan:
+def _lend(deed: Deed, terms: _Terms) -> Loan:
     facts, copy = terms.facts, terms.facts.item.copy
-    loan = Loan(
+    moment = clock.now()
+    loan = _NewLoan(
+        id=uuid7(),
         user_id=facts.borrower.id,
         copy_id=copy.id,
         book_id=copy.book_id,
@@ -131,8 +138,10 @@ def _lend(session: Session, deed: Deed, terms: _Terms) -> Loan:
         renewals=0,
         policy_id=terms.rule.id,
         terms=FeeTerms.of(terms.rule).as_json(),
+        created_at=moment,
+        updated_at=moment,
     )
-    deed.add(session, loan)
+    deed.makes(loan)
     deed.changes_copy(copy, "on_loan")
     if facts.hold is not None:
         fulfil(deed, facts.hold, facts.now)
@@ -163,5 +172,5 @@ def _write_down(
         details = {"overridden": lifted, "comment": consent.comment}
     busy = DatabaseBusy("The loan policy has just been deleted.", headers={"Retry-After": "1"})
     with raises_on("fk_loans_policy_id_loan_policies", busy):
-        record_deeds(session, [(deed, loan)])
-    record(session, "loan.check_out", "loan", loan.id, **details)
+        entry = describe_entry("loan.check_out", "loan", loan.id, **details)
+        record_deeds(session, [(deed, loan)], entry)

@@ -9,10 +9,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from circdesk import clock
 from circdesk.catalog.copy_states import raise_if_refused
 from circdesk.catalog.models import Copy
 from circdesk.circulation.models import Block, Fee, Hold, Loan
-from circdesk.events.recording import describe_event, record_events
+from circdesk.db.plain_rows import Write, is_plain, write_rows
+from circdesk.events.recording import describe_event
 
 JSON = dict[str, Any]
 Row = Copy | Loan | Hold | Fee
@@ -47,8 +49,12 @@ class Deed:
 
     def add(self, session: Session, row: Row) -> None:
         """Store a new row; taking it back deletes it, but for a fee, which is then cancelled."""
-        row.event_id = self.id
+        self.makes(row)
         session.add(row)
+
+    def makes(self, row: Row) -> None:
+        """Tell of a new row that is stored by another way; see `add`."""
+        row.event_id = self.id
         self._images.append({"table": row.__tablename__, "row": row, "before": None})
 
     def change(self, row: Row, **values: Any) -> None:
@@ -58,6 +64,8 @@ class Deed:
             image = {"table": row.__tablename__, "row": row, "before": {}}
             self._images.append(image)
             values = {**values, "event_id": self.id}
+        if is_plain(row):
+            row.updated_at = clock.now()
         for name, value in values.items():
             if image["before"] is not None:
                 image["before"].setdefault(name, plain(getattr(row, name)))
@@ -84,8 +92,12 @@ class Deed:
             "deadline": self.undo_until,
         }
 
-    def as_event(self, subject: Subject) -> JSON:
-        """The columns of the event; the rows must have been flushed, for new ones have ids then."""
+    def writes(self) -> list[Write]:
+        """How those of the rows are to be stored that no session knows."""
+        return [_write(image) for image in self._images if is_plain(image["row"])]
+
+    def as_event(self, subject: Subject) -> Write:
+        """The event; the rows must have been flushed, for new ones have ids then."""
         images = [
             {"table": image["table"], "id": str(image["row"].id), "before": image["before"]}
             for image in self._images
@@ -106,10 +118,23 @@ class Deed:
 _NOUNS = {"copies": "copy", "loans": "loan", "holds": "hold", "fees": "fee", "blocks": "block"}
 
 
-def record_deeds(session: Session, deeds: Sequence[tuple[Deed, Subject]]) -> None:
-    """Store what the deeds did and the event of each, in as few statements as there can be."""
+def record_deeds(session: Session, deeds: Sequence[tuple[Deed, Subject]], *entries: Write) -> None:
+    """Store what the deeds did and the event of each, in as few statements as there can be.
+
+    Args:
+        session: A writing unit of work.
+        deeds: Each with what its event is about.
+        entries: What is to be stored with them, as `audit.entries.describe_entry` makes it.
+    """
     session.flush()
-    record_events(session, [deed.as_event(subject) for deed, subject in deeds])
+    rows = [write for deed, _ in deeds for write in deed.writes()]
+    events = [deed.as_event(subject) for deed, subject in deeds]
+    write_rows(session, [*rows, *events, *entries])
+
+
+def _write(image: JSON) -> Write:
+    before = image["before"]
+    return Write.of(image["row"], None if before is None else [*before, "updated_at"])
 
 
 def plain(value: Any) -> Any:

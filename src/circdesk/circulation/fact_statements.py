@@ -9,16 +9,18 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, select
-from sqlalchemy.orm import InstrumentedAttribute, load_only
+from sqlalchemy.orm import InstrumentedAttribute
 
 from circdesk.accounts.models import User
 from circdesk.catalog.models import Book, Branch, Copy
 from circdesk.db.base import Base
 from circdesk.db.direct import AnySelect
+from circdesk.db.plain_rows import Part
 
-_BRANCH_COLUMNS = load_only(
-    Branch.time_zone, Branch.opening_hours, Branch.closed_days, Branch.updated_at
-)
+# What the desk asks of a copy, and of a branch for its calendar.
+COPY = Part(Copy, "book_id", "branch_id", "status", "material_type", "loanable", "event_id")
+CALENDAR = ("time_zone", "opening_hours", "closed_days", "updated_at")
+BRANCH = Part(Branch, *CALENDAR)
 
 
 @cache
@@ -32,12 +34,11 @@ def borrower_by(*, is_card: bool, is_own: bool, locking: bool) -> AnySelect:
 def item_by(*, is_barcode: bool, locking: bool) -> AnySelect:
     """A copy and the branch that it belongs to; the rows of the copy and its book are locked."""
     found = (
-        select(Copy, Branch)
+        select(*COPY.columns, *BRANCH.columns)
         .select_from(Copy)
         .join(Book, Book.id == Copy.book_id)
         .join(Branch, Branch.id == Copy.branch_id)
         .where(_names_copy(is_barcode=is_barcode))
-        .options(_BRANCH_COLUMNS)
     )
     return locked(found, [Book, Copy]) if locking else found
 
@@ -47,12 +48,11 @@ def both_by(*, is_card: bool, is_barcode: bool, is_own: bool, locking: bool) -> 
     """The columns of `borrower_by` and of `item_by`, in one row."""
     found = (
         borrowers()
-        .add_columns(Copy, Branch)
+        .add_columns(*COPY.columns, *BRANCH.columns)
         .join(Copy, _names_copy(is_barcode=is_barcode))
         .join(Book, Book.id == Copy.book_id)
         .join(Branch, Branch.id == Copy.branch_id)
         .where(*_names_user(is_card=is_card, is_own=is_own))
-        .options(_BRANCH_COLUMNS)
     )
     return locked(found, [User, Book, Copy]) if locking else found
 

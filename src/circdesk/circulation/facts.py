@@ -5,10 +5,11 @@ that a lock guards is read in a later statement than the one that locks, because
 sees was fixed before it waited.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -26,11 +27,19 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from circdesk.accounts.models import User
-from circdesk.catalog.models import Branch, Copy
-from circdesk.circulation.fact_statements import borrower_by, borrowers, both_by, item_by
+from circdesk.catalog.models import Copy
+from circdesk.circulation.fact_statements import (
+    BRANCH,
+    COPY,
+    borrower_by,
+    borrowers,
+    both_by,
+    item_by,
+)
 from circdesk.circulation.models import Block, Fee, Loan
 from circdesk.circulation.money import NOTHING
 from circdesk.circulation.policies.calendars import Calendar
+from circdesk.db.rows import read_row
 from circdesk.visits import Caller
 
 # Who may act at the desk for anybody; others act for themselves alone.
@@ -112,7 +121,7 @@ def find_borrower(
         locking=locking,
     )
     keys = {"user_key": value_of(key), "own_id": _own_id(caller)}
-    row = session.execute(found, keys).one_or_none()
+    row = read_row(session, found, keys)
     return None if row is None else Borrower(*row)
 
 
@@ -131,8 +140,8 @@ def find_item(session: Session, key: str | UUID, *, locking: bool = False) -> It
     With `locking` its row and its book's row stay locked, and with the book's its queue.
     """
     found = item_by(is_barcode=is_named_by(key, BARCODE), locking=locking)
-    row = session.execute(found, {"copy_key": value_of(key)}).one_or_none()
-    return None if row is None else _item(*row)
+    row = read_row(session, found, {"copy_key": value_of(key)})
+    return None if row is None else _item(iter(row))
 
 
 def find_both(
@@ -155,12 +164,12 @@ def find_both(
         "copy_key": value_of(copy_key),
         "own_id": _own_id(caller),
     }
-    row = session.execute(found, keys).one_or_none()
+    row = read_row(session, found, keys)
     if row is None:
         borrower = find_borrower(session, caller, user_key, locking=locking)
         return borrower, find_item(session, copy_key, locking=locking)
-    *person, copy, branch = row
-    return Borrower(*person), _item(copy, branch)
+    values = iter(row)
+    return Borrower(*islice(values, 4)), _item(values)
 
 
 def load_standings(
@@ -238,7 +247,10 @@ def _own_id(caller: Caller | None) -> UUID | None:
     return None if caller is None else caller.user_id
 
 
-def _item(copy: Copy, branch: Branch) -> Item:
+def _item(values: Iterator[Any]) -> Item:
+    copy, branch = COPY.take(values), BRANCH.take(values)
+    assert copy is not None  # noqa: S101 - The statement does not find one without the other.
+    assert branch is not None  # noqa: S101
     return Item(copy, Calendar.of(branch), branch.updated_at)
 
 

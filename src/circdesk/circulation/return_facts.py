@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from circdesk.catalog.branches import CODE
 from circdesk.catalog.models import Book, Branch, Copy
-from circdesk.circulation.fact_statements import locked
+from circdesk.circulation.fact_statements import BRANCH, CALENDAR, COPY, locked
 from circdesk.circulation.facts import BARCODE, is_named_by, value_of
 from circdesk.circulation.holds.destinations import Destination, find_destination
 from circdesk.circulation.loans import is_overdue
@@ -20,11 +20,21 @@ from circdesk.circulation.money import NOTHING
 from circdesk.circulation.policies.calendars import Calendar
 from circdesk.circulation.policies.terms import FeeTerms, overdue_fee
 from circdesk.db.direct import AnySelect
+from circdesk.db.plain_rows import Part
+from circdesk.db.rows import read_row
 
 # Copies in these states stay in them when their loan ends, and are given to whom that concerns.
 KEPT = {"in_repair": "repair", "withdrawn": "inspect"}
 
-_LENDER = aliased(Branch)
+_lender = aliased(Branch)
+_LENDER = Part(Branch, *CALENDAR, alias=_lender)
+# All that is told of a loan when it ends, and what it may cost.
+_LOAN = Part(
+    Loan,
+    *("user_id", "copy_id", "book_id", "branch_id", "material_type", "status", "lent_at"),
+    *("due_at", "returned_at", "renewals", "renewed_at", "recalled_at", "policy_id"),
+    *("created_at", "updated_at", "terms", "accrues_at", "event_id"),
+)
 
 
 class OpenLoan(NamedTuple):
@@ -124,15 +134,19 @@ def find_place(
         "copy_key": value_of(key),
         "branch_key": None if branch_key is None else value_of(branch_key),
     }
-    row = session.execute(lent, keys).one_or_none()
+    row = read_row(session, lent, keys)
     if row is None:
-        row = session.execute(found, keys).one_or_none()
+        row = read_row(session, found, keys)
         if row is None:
             return None
         # It may have been lent between the two, but not any more once it is locked.
-        row = session.execute(lent, keys).one_or_none() or row
-    copy, branch, *loan = row
-    return Place(copy, branch, OpenLoan(*loan) if loan else None)
+        row = read_row(session, lent, keys) or row
+    values = iter(row)
+    copy, branch, loan = COPY.take(values), BRANCH.take(values), _LOAN.take(values)
+    assert copy is not None  # noqa: S101 - The statements find no row without it.
+    if loan is None:
+        return Place(copy, branch, None)
+    return Place(copy, branch, OpenLoan(loan, _LENDER.take(values), next(values)))
 
 
 # To build these statements takes longer than to run them.
@@ -148,15 +162,15 @@ def _places(
     here = branch == (Copy.branch_id if is_at_home else bindparam("branch_key"))
     copy: Any = Copy.barcode if is_barcode else Copy.id
     found = (
-        select(Copy, Branch)
+        select(*COPY.columns, *BRANCH.columns)
         .join_from(Book, Copy, Copy.book_id == Book.id)
         .outerjoin(Branch, here)
         .where(copy == bindparam("copy_key"))
     )
     lent = (
-        found.add_columns(Loan, _LENDER, _charged())
+        found.add_columns(*_LOAN.columns, *_LENDER.columns, _charged())
         .join(Loan, and_(Loan.copy_id == Copy.id, Loan.returned_at.is_(None)))
-        .outerjoin(_LENDER, _LENDER.id == Loan.branch_id)
+        .outerjoin(_lender, _lender.id == Loan.branch_id)
     )
     if locking:
         return locked(found, [Book, Copy]), locked(lent, [Book, Copy, Loan])

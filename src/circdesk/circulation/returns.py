@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from circdesk.audit.entries import record
+from circdesk.audit.entries import describe_entry
 from circdesk.auth.problems import scope_missing
 from circdesk.catalog.models import Book, Copy
 from circdesk.circulation.bulk import done, refused
@@ -27,6 +27,7 @@ from circdesk.circulation.return_reasons import blockers, warnings
 from circdesk.circulation.time import now as desk_now
 from circdesk.contract.problems import Problem
 from circdesk.db.errors import DatabaseBusy, raises_on
+from circdesk.db.plain_rows import write_rows
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
@@ -215,10 +216,12 @@ def _write_down(
         deed.data["overridden"] = sorted(lifted)
         details |= {"overridden": lifted, "comment": consent.comment}
     subject = facts.copy if facts.lent is None else facts.lent.loan
+    noun = "copy" if facts.lent is None else "loan"
+    entry = describe_entry(deed.kind, noun, subject.id, **details)
     if changes:
         # The night's reckoning may have made the loan's first fee since the loan was looked at.
         busy = DatabaseBusy("The loan has just been charged.", headers={"Retry-After": "1"})
         with raises_on("uq_fees_loan", busy):
-            record_deeds(session, [(deed, subject)])
-    noun = "copy" if facts.lent is None else "loan"
-    record(session, deed.kind, noun, subject.id, **details)
+            record_deeds(session, [(deed, subject)], entry)
+    else:
+        write_rows(session, [entry])

@@ -1,8 +1,8 @@
-"""Single reads that go straight to the driver of PostgreSQL, past SQLAlchemy's connection.
+"""Statements that go straight to the driver of PostgreSQL, past SQLAlchemy's connection.
 
 SQLAlchemy puts a statement together and compiles it, once. What it does around each execution, a
-transaction that is begun and rolled back, a context and a result with metadata, takes it four times
-as long as the driver takes for the statement; a read outside of any transaction needs none of it.
+context, a result with metadata, and where there is none a transaction that is begun and rolled
+back, takes it up to four times as long as the driver takes for the statement.
 """
 
 from collections import namedtuple
@@ -11,14 +11,23 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import psycopg
-from sqlalchemy import BindParameter, Dialect, Engine, Select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Insert,
+    Select,
+    Update,
+)
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import Pool
-from sqlalchemy.sql.base import ColumnCollection
+from sqlalchemy.pool import Pool, PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 AnySelect = Select[*tuple[Any, ...]]
 Values = Mapping[str, Any]
+_Statement = AnySelect | Insert | Update
 # It has its columns by their names, and is a tuple of them.
 AnyRow = Any
 _Process = Callable[[Any], Any]
@@ -68,32 +77,33 @@ class DirectEngine(Engine):
         compiled = _compile(statement, self.dialect)
         if compiled is None:
             return None
-        text, sent = compiled.bind(values)
         connection = self.pool.connect()
-        driver: Any = connection.dbapi_connection
         try:
-            rows = compiled.rows(driver.reader.execute(text, sent))
-        except psycopg.Error as error:
-            if driver.closed:
-                connection.invalidate(error)
-            raise self._wrapped(error, text, sent, is_lost=driver.closed) from error
+            return compiled.run(connection, values)
         finally:
             connection.close()
-        return rows
 
-    def _wrapped(
-        self, error: psycopg.Error, text: str, sent: dict[str, Any], *, is_lost: bool
-    ) -> Exception:
-        wrapped: Exception = DBAPIError.instance(
-            text,
-            sent,
-            error,
-            psycopg.Error,
-            hide_parameters=True,
-            connection_invalidated=is_lost,
-            dialect=self.dialect,
-        )
-        return wrapped
+
+def execute(connection: Connection, statement: _Statement, values: Values) -> Sequence[AnyRow]:
+    """The rows of a statement in the connection's transaction; none of one that only writes.
+
+    Args:
+        connection: A connection to either database; past SQLAlchemy goes what goes to PostgreSQL
+            and nobody listens to.
+        statement: One that is kept from request to request is compiled once; what it writes it
+            names as parameters.
+        values: Those of its named parameters.
+
+    Raises:
+        DBAPIError: As SQLAlchemy raises it.
+    """
+    compiled = None
+    if connection.dialect.name == "postgresql" and not connection.dispatch.before_cursor_execute:
+        compiled = _compile(statement, connection.dialect)
+    if compiled is not None:
+        return compiled.run(connection, values)
+    result = connection.execute(statement, values)
+    return result.all() if result.returns_rows else ()
 
 
 class _Parameter(NamedTuple):
@@ -108,7 +118,7 @@ class _Parameter(NamedTuple):
 class _Compiled:
     """A statement as the driver takes it, and what its rows are made into."""
 
-    def __init__(self, compiled: SQLCompiler, columns: ColumnCollection[str, Any]) -> None:
+    def __init__(self, compiled: SQLCompiler, columns: Sequence[ColumnElement[Any]]) -> None:
         self._compiled, self._dialect = compiled, compiled.dialect
         self._text = str(compiled)
         in_text: Collection[Any] = compiled.literal_execute_params
@@ -116,11 +126,26 @@ class _Compiled:
         self._sent = [self._parameter(*each) for each in parameters if each[0] not in in_text]
         self._in_text = [self._parameter(*each) for each in parameters if each[0] in in_text]
         self._types = [column.type.dialect_impl(self._dialect) for column in columns]
-        row: Any = namedtuple("Row", columns.keys(), rename=True)  # type: ignore[misc]  # noqa: PYI024  Its columns are known only now.
+        names = [column.key or "" for column in columns]
+        row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024  Its columns are known only now.
         self._make_row: Callable[[Iterable[Any]], AnyRow] = partial(tuple.__new__, row)
         self._processes: list[tuple[int, _Process]] | None = None
 
-    def bind(self, values: Values) -> tuple[str, dict[str, Any]]:
+    def run(
+        self, connection: Connection | PoolProxiedConnection, values: Values
+    ) -> Sequence[AnyRow]:
+        """What the statement answers on a connection, which is left where it is lost."""
+        proxy = connection.connection if isinstance(connection, Connection) else connection
+        driver: Any = proxy.dbapi_connection
+        text, sent = self._bind(values)
+        try:
+            return self._rows(driver.reader.execute(text, sent))
+        except psycopg.Error as error:
+            if driver.closed:
+                connection.invalidate(error)
+            raise self._wrapped(error, text, sent, is_lost=driver.closed) from error
+
+    def _bind(self, values: Values) -> tuple[str, dict[str, Any]]:
         """The text, and what is sent with it, by the names in the text."""
         sent = {}
         for name, key, default, process in self._sent:
@@ -131,14 +156,30 @@ class _Compiled:
         literals = {name: values.get(key, default) for name, key, default, _ in self._in_text}
         return self._compiled.construct_expanded_state(literals | sent).statement, sent
 
-    def rows(self, cursor: psycopg.Cursor[Any]) -> Sequence[AnyRow]:
+    def _rows(self, cursor: psycopg.Cursor[Any]) -> Sequence[AnyRow]:
         """What a cursor has read, with columns as their types have them."""
+        if cursor.description is None:
+            return ()
         if self._processes is None:
             self._processes = self._find_processes(cursor.description)
         rows: Iterable[Sequence[Any]] = cursor.fetchall()
         if self._processes:
             rows = map(self._processed, rows)
         return [*map(self._make_row, rows)]
+
+    def _wrapped(
+        self, error: psycopg.Error, text: str, sent: dict[str, Any], *, is_lost: bool
+    ) -> Exception:
+        wrapped: Exception = DBAPIError.instance(
+            text,
+            sent,
+            error,
+            psycopg.Error,
+            hide_parameters=True,
+            connection_invalidated=is_lost,
+            dialect=self._dialect,
+        )
+        return wrapped
 
     def _parameter(self, parameter: BindParameter[Any], name: str) -> _Parameter:
         process = parameter.type.dialect_impl(self._dialect).bind_processor(self._dialect)
@@ -159,9 +200,14 @@ class _Compiled:
 
 
 @lru_cache(_MOST_COMPILED)
-def _compile(statement: AnySelect, dialect: Dialect) -> _Compiled | None:
-    """None for a list of values, whose length the text depends on."""
+def _compile(statement: _Statement, dialect: Dialect) -> _Compiled | None:
+    """None where it is not for the driver alone.
+
+    Those are lists of values, on whose length the text depends, and rows that SQLAlchemy gives
+    columns with a default in Python.
+    """
     compiled: Any = statement.compile(dialect=dialect)
-    if compiled.post_compile_params:
+    if compiled.post_compile_params or compiled.insert_prefetch or compiled.update_prefetch:
         return None
-    return _Compiled(compiled, statement.selected_columns)
+    columns = [*statement.selected_columns] if isinstance(statement, Select) else []
+    return _Compiled(compiled, columns)

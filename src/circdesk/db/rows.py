@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BindParameter
 from sqlalchemy.orm import Session
 
-from circdesk.db.direct import AnyRow, AnySelect, DirectEngine, Values
+from circdesk.db.direct import AnyRow, AnySelect, DirectEngine, Values, execute
 
 # There are as many shapes as lists, times the sorts and the filters that somebody has combined.
 _MOST_SHAPES = 1000
@@ -41,7 +41,7 @@ def read_rows(
             return rows
     if session.autoflush:
         session.flush()
-    return session.connection().execute(statement, values).all()
+    return execute(session.connection(), statement, values or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +100,8 @@ class Shapes:
             for mine, theirs in zip(parameters, shape.bindparams, strict=True)
         }
         return Shaped(made, values)
+
+
+def read_row(session: Session, statement: AnySelect, values: Values) -> Any:
+    """The only row that `read_rows` reads, or None."""
+    return next(iter(read_rows(session, statement, values)), None)

@@ -133,6 +133,15 @@ def _filled(templates: Iterable[str], values: Values) -> Iterator[str]:
             yield template.replace(column[0], str(value))
 
 
+def note_row(session: Session, row: Any, *, is_new: bool) -> None:
+    """Note that the session has stored a row that it does not know."""
+    touches: Touches | None = row.__touches__
+    if touches is not None:
+        values = {name: [value] for name, value in vars(row).items()}
+        kind = touches.always if is_new else touches.always + touches.updating
+        _touched(session).update(_filled(kind, values))
+
+
 def _touched(session: Session) -> set[str]:
     touched: set[str] = session.info.setdefault(_TOUCHED, set())
     return touched

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Row, Table, delete, event, insert, select, text
+from sqlalchemy import Connection, Row, Table, bindparam, delete, event, insert, select, text
 from sqlalchemy.orm import Session, SessionTransaction
 
 from circdesk import clock
@@ -21,6 +21,7 @@ from circdesk.auth.sealing import Sealer
 from circdesk.contract.answers import Answer
 from circdesk.contract.door import Call
 from circdesk.contract.problems import Problem
+from circdesk.db.rows import read_row
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.edge.fingerprints import Fingerprint
 from circdesk.edge.models import ANSWERS_ARE_KEPT, IdempotencyKey
@@ -31,6 +32,12 @@ Stored = Row[tuple[Any, ...]]
 # The argument for the edge that the contract's header and query parameter both become.
 _KEY = "idempotency_key"
 _TABLE = cast("Table", IdempotencyKey.__table__)
+_OF_KEY = _TABLE.c.key_hash == bindparam("key")
+_FIND, _DELETE, _INSERT = (
+    select(_TABLE).where(_OF_KEY),
+    delete(_TABLE).where(_OF_KEY),
+    insert(_TABLE),
+)
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:number)")
 
 
@@ -104,7 +111,7 @@ class Idempotency:
         # What was done is repeated without a writer's turn. And it must be known before the
         # handler finds that the token that it takes was used.
         with unit_of_work(self._sessions, writing=False) as before:
-            stored = once.find(before.connection())
+            stored = read_row(before, _FIND, once.key)
         if stored is not None and _is_kept(stored):
             raise once.settled(stored)
         event.listen(session, "after_begin", once.claim, once=True)
@@ -122,10 +129,10 @@ class Once:
         self._key_hash = _hash_key(call.visit, key)
         self._is_claimed = False
 
-    def find(self, connection: Connection) -> Stored | None:
-        """What is stored under the key."""
-        of_key = _TABLE.c.key_hash == self._key_hash
-        return connection.execute(select(_TABLE).where(of_key)).one_or_none()
+    @property
+    def key(self) -> dict[str, str]:
+        """The key, as a parameter of statements."""
+        return {"key": self._key_hash}
 
     def settled(self, stored: Stored) -> Settled:
         """What follows from what is stored: the same answer again, or none."""
@@ -155,11 +162,11 @@ class Once:
                 message = "The first request with this key has not ended yet."
                 raise Settled(RequestInProgress(message, headers={"Retry-After": "1"}))
         # A statement of its own: what is found is what was there once the key was claimed.
-        stored = self.find(connection)
+        stored = connection.execute(_FIND, self.key).one_or_none()
         if stored is not None and _is_kept(stored):
             raise self.settled(stored)
         if stored is not None:
-            connection.execute(delete(_TABLE).where(_TABLE.c.key_hash == self._key_hash))
+            connection.execute(_DELETE, self.key)
         self._is_claimed = True
 
     def keep(self, answer: Answer) -> None:
@@ -169,7 +176,7 @@ class Once:
         connection = self._session.connection()
         if not self._is_claimed:
             raise RuntimeError("the transaction has begun without claiming the idempotency key")
-        connection.execute(insert(_TABLE), self._row(answer, answer.body))
+        connection.execute(_INSERT, self._row(answer, answer.body))
 
     def _row(self, answer: Answer, body: bytes) -> dict[str, Any]:
         operation, caller = self._call.operation, self._call.visit.caller

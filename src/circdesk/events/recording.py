@@ -5,16 +5,17 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, Update, case, insert, null, update
+from sqlalchemy import ColumnElement, Table, Update, case, null, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from circdesk.db.plain_rows import Write, write_rows
 from circdesk.events.models import Event
 from circdesk.visits import find_actor
 
 JSON = dict[str, Any]
 
-_INSERT = insert(cast("Table", Event.__table__))
+_TABLE = cast("Table", Event.__table__)
 
 
 def describe_event(
@@ -29,8 +30,8 @@ def describe_event(
     undo: list[JSON] | None = None,
     undo_until: datetime | None = None,
     undoes_id: UUID | None = None,
-) -> JSON:
-    """The columns of an event by the one who acts now.
+) -> Write:
+    """An event by the one who acts now.
 
     Args:
         kind: What happened, as `noun.verb`.
@@ -45,7 +46,7 @@ def describe_event(
         undoes_id: The event that it took back.
     """
     actor_type, actor_id = find_actor()
-    return {
+    columns = {
         "id": event_id or uuid7(),
         "kind": kind,
         "subject_type": subject_type,
@@ -59,11 +60,12 @@ def describe_event(
         "undo_until": undo_until,
         "undoes_id": undoes_id,
     }
+    return Write(_TABLE, columns)
 
 
-def record_events(session: Session, events: Sequence[JSON]) -> None:
+def record_events(session: Session, events: Sequence[Write]) -> None:
     """Write events in the transaction of what they tell."""
-    session.execute(_INSERT, events)
+    write_rows(session, events)
 
 
 def forget_whose(*which: ColumnElement[bool]) -> Update:

@@ -16,7 +16,11 @@ from circdesk.circulation.deeds import Deed
 from circdesk.circulation.models import Hold
 from circdesk.circulation.policies.calendars import Calendar
 from circdesk.db.direct import AnySelect
+from circdesk.db.plain_rows import Part
+from circdesk.db.rows import read_row
 from circdesk.db.unit_of_work import ReadingSession
+
+_HOLD = Part(Hold)
 
 
 def is_active() -> ColumnElement[bool]:
@@ -66,8 +70,8 @@ def next_hold(
         "today": today,
         "passed_over": passing_over,
     }
-    hold: Hold | None = session.scalar(found, values)
-    return hold
+    row = read_row(session, found, values)
+    return None if row is None else _HOLD.take(iter(row))
 
 
 # To build this statement takes longer than to run it.
@@ -77,7 +81,7 @@ def _next_hold(*, is_loanable: bool, passes_over: bool, locking: bool) -> AnySel
     set_aside = Hold.trapped_copy_id == copy_id
     fits = takes(copy_id) if is_loanable else Hold.copy_id == copy_id
     found = (
-        select(Hold)
+        select(*_HOLD.columns)
         .where(
             Hold.book_id == bindparam("book_id"),
             is_active(),
@@ -90,9 +94,7 @@ def _next_hold(*, is_loanable: bool, passes_over: bool, locking: bool) -> AnySel
     if passes_over:
         found = found.where(Hold.id != bindparam("passed_over"))
     if locking:
-        found = found.with_for_update(key_share=True, of=Hold).execution_options(
-            populate_existing=True
-        )
+        found = found.with_for_update(key_share=True, of=Hold)
     return found
 
 
