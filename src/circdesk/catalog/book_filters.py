@@ -120,8 +120,9 @@ _SUBJECT_ID = (
     select(Subject.id).where(Subject.sort_name == bindparam("subject_name")).scalar_subquery()
 )
 _ABOUT_THE_BOOK: Mapping[str, Condition] = {
+    # Whoever wrote them, they are few beside all books, and one plan is right for all authors.
     "author_id": Book.id.in_(
-        select(BookAuthor.book_id).where(_is_planned(BookAuthor.author_id, "author_id"))
+        select(BookAuthor.book_id).where(BookAuthor.author_id == bindparam("author_id"))
     ),
     "subject_id": Book.id.in_(
         select(BookSubject.book_id).where(_is_planned(BookSubject.subject_id, "subject_id"))
