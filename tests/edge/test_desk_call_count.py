@@ -29,8 +29,8 @@ from tests.edge.test_call_count import (
 
 # As the calls of a read stand in `tests.edge.test_call_count.CALLS`.
 CALLS = {
-    "a check-out": {(3, 11): {"sqlite": 1370, "postgresql": 1336}},
-    "a return": {(3, 11): {"sqlite": 1316, "postgresql": 1286}},
+    "a check-out": {(3, 11): {"sqlite": 1351, "postgresql": 1322}},
+    "a return": {(3, 11): {"sqlite": 1298, "postgresql": 1272}},
 }
 
 
