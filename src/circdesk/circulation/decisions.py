@@ -118,11 +118,12 @@ class Decision:
     seen: Sequence[Any] = ()
     # Blockers that were lifted, once `settle` has seen the consent.
     overridden: list[Reason] = field(default_factory=list)
-    _essence: str = ""
+    # Blockers and confirmations as they were before that.
+    _asked: tuple[Sequence[Reason], Sequence[Reason]] | None = None
 
     def settle(self, consent: Consent, caller: Caller | None) -> "Decision":
         """Take away what is confirmed, and what the caller lifts and may lift. Returns itself."""
-        self._essence = self._digest()
+        self._asked = self.blockers, self.confirmations
         lifted = [
             reason
             for reason in self.blockers
@@ -143,8 +144,7 @@ class Decision:
 
     def plan_token(self, key: bytes) -> str:
         """A token that is good as long as the same decision would be made from the same state."""
-        essence = self._essence or self._digest()
-        return hmac.digest(key, b"plan:" + essence.encode(), "sha256").hex()
+        return hmac.digest(key, b"plan:" + self._digest().encode(), "sha256").hex()
 
     def present(self, key: bytes) -> JSON:
         """The decision as the contract shows it; it names no person."""
@@ -167,8 +167,10 @@ class Decision:
             PlanOutdated: The caller has seen another decision than this one.
             ActionRefused: The rules do not allow it, or something is not confirmed.
         """
-        shown = self.present(key)
         token = consent.plan_token
+        if token is None and self.allowed:
+            return
+        shown = self.present(key)
         if token is not None and not hmac.compare_digest(token, shown["plan_token"]):
             message = "The decision would be another one now."
             raise PlanOutdated(
@@ -183,12 +185,13 @@ class Decision:
             raise ActionRefused(details[0]["message"], shown, details=details)
 
     def _digest(self) -> str:
+        blockers, confirmations = self._asked or (self.blockers, self.confirmations)
         parts = [
             self.action,
             {name: str(value) for name, value in self.subject.items()},
             *(
                 [(reason.code, dict(reason.values)) for reason in reasons]
-                for reasons in (self.blockers, self.confirmations, self.warnings)
+                for reasons in (blockers, confirmations, self.warnings)
             ),
             None if self.rule is None else [str(self.rule.id), str(self.rule.updated_at)],
             [str(item) for item in self.seen],
