@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+from sqlalchemy import Table
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from circdesk import clock
 from circdesk.catalog.copy_states import raise_if_refused
 from circdesk.catalog.models import Copy
-from circdesk.circulation.models import Block, Fee, Hold, Loan
+from circdesk.circulation.models import Block, Fee, Hold, LedgerEntry, Loan
 from circdesk.db.plain_rows import Write, is_plain, write_rows
 from circdesk.events.recording import describe_event
 
@@ -126,10 +127,22 @@ def record_deeds(session: Session, deeds: Sequence[tuple[Deed, Subject]], *entri
         deeds: Each with what its event is about.
         entries: What is to be stored with them, as `audit.entries.describe_entry` makes it.
     """
+    ledger = _take_ledger_entries(session)
     session.flush()
     rows = [write for deed, _ in deeds for write in deed.writes()]
     events = [deed.as_event(subject) for deed, subject in deeds]
-    write_rows(session, [*rows, *events, *entries])
+    write_rows(session, [*rows, *ledger, *events, *entries])
+
+
+def _take_ledger_entries(session: Session) -> list[Write]:
+    """The entries of the ledger that the session has yet to store, which it does no more."""
+    pending = [row for row in session.new if isinstance(row, LedgerEntry)]
+    for entry in pending:
+        session.expunge(entry)
+    pending.sort(key=lambda entry: entry.id)
+    table = cast("Table", LedgerEntry.__table__)
+    columns = [column.key for column in table.c]
+    return [Write(table, {n: getattr(entry, n) for n in columns}) for entry in pending]
 
 
 def _write(image: JSON) -> Write:

@@ -7,7 +7,7 @@ PostgreSQL takes to do what is asked. What is done at the desk all day does with
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -16,10 +16,13 @@ from sqlalchemy.orm import Session
 
 from circdesk.db.base import Base
 from circdesk.db.direct import execute
-from circdesk.db.rows import engine_of
+from circdesk.db.rows import MOST_KEPT, engine_of
 from circdesk.db.touches import note_row
 
 Model = TypeVar("Model", bound=Base)
+
+# What is done at the desk writes no more rows than this, unless it is done to many at once.
+_MOST_AT_ONCE = 12
 
 
 class PlainRow:
@@ -104,27 +107,32 @@ class Write:
 
 
 def write_rows(session: Session, writes: Collection[Write]) -> None:
-    """Store rows: several of a shape at once, and those of different shapes in one statement.
+    """Store rows: a few in one statement, and of many all of a shape at once.
 
     SQLite, which has no round trips, takes a statement for each shape.
     """
-    shapes: dict[_Shape, list[Write]] = defaultdict(list)
+    connection = session.connection()
     for write in writes:
-        shapes[_Shape(write.table, write.key is None, tuple(write.values))].append(write)
         if write.row is not None:
             note_row(session, write.row, is_new=write.key is None)
-    connection = session.connection()
-    if len(shapes) == len(writes) and engine_of(session) == "postgresql":
+    if len(writes) <= _MOST_AT_ONCE and engine_of(session) == "postgresql":
         values: dict[str, Any] = {}
         for place, write in enumerate(writes):
             values |= _parameters(write, place)
-        execute(connection, _statement(tuple(shapes)), values)
+        execute(connection, _statement(tuple(map(_shape, writes))), values)
         return
+    shapes: dict[_Shape, list[Write]] = defaultdict(list)
+    for write in writes:
+        shapes[_shape(write)].append(write)
     for shape, same in shapes.items():
         connection.execute(_statement((shape,)), [_parameters(write, 0) for write in same])
 
 
-@cache
+def _shape(write: Write) -> _Shape:
+    return _Shape(write.table, write.key is None, tuple(write.values))
+
+
+@lru_cache(MOST_KEPT)
 def _statement(shapes: Sequence[_Shape]) -> Insert | Update:
     """A write of each shape, all but the last as parts of a `WITH`.
 

@@ -92,7 +92,7 @@ def enter(
     entry = LedgerEntry(
         id=uuid7(),
         user_id=fee.user_id,
-        fee=fee,
+        fee_id=fee.id,
         kind=kind,
         reverses=reverses,
         amount=amount,
@@ -116,7 +116,9 @@ def take_back(
     settled = max(amount - fee.outstanding, NOTHING)
     waived = NOTHING
     if settled:
-        waived = min(settled, -find_totals(session, fee.id).get("waiver", NOTHING))
+        # Nothing of this fee waits to be stored, and what does is stored with all the rest.
+        with session.no_autoflush:
+            waived = min(settled, -find_totals(session, fee.id).get("waiver", NOTHING))
     paid = settled - waived
     refunded, released = (paid, amount) if refunding else (NOTHING, amount - paid)
     if refunded:
