@@ -182,7 +182,7 @@ def headers_of(bucket: Bucket, state: State) -> dict[str, str]:
     """What is left, and of what (draft-ietf-httpapi-ratelimit-headers-10, 3 and 4)."""
     policy = bucket.policy
     return {
-        "RateLimit-Policy": policy.told,
+        "RateLimit-Policy": f'"{policy.name}";q={policy.limit};w={policy.seconds}',
         "RateLimit": f'"{policy.name}";r={state.remaining};t={state.reset}',
     }
 

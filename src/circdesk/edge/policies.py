@@ -55,14 +55,12 @@ class Policy:
 
     Attributes:
         seconds: How long a request counts.
-        told: What callers are told of it (draft-ietf-httpapi-ratelimit-headers-10, 3).
     """
 
     name: str
     item: RateLimitItem
     limit: int
     seconds: int
-    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +98,7 @@ def read_policies(settings: Settings) -> dict[str, Policy]:
 def _policy(name: str, text: str, factor: int = 1) -> Policy:
     item = parse(text)
     item = type(item)(item.amount * factor, item.multiples)
-    limit, seconds = item.amount, item.get_expiry()
-    return Policy(name, item, limit, seconds, f'"{name}";q={limit};w={seconds}')
+    return Policy(name, item, item.amount, item.get_expiry())
 
 
 class Buckets:
