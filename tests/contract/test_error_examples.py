@@ -17,7 +17,7 @@ from tests.people import api_key
 
 RESPONSES = bundle().document["components"]["responses"]
 POSTS = "/api/posts"
-MEMBER = Policy("member", parse("600/minute"), 600, 60, '"member";q=600;w=60')
+MEMBER = Policy("member", parse("600/minute"), 600, 60)
 TOKEN = "/oauth/token"
 
 
