@@ -172,7 +172,7 @@ class TestCompileOperation:
         assert operation.edge == {"idempotency_key"}
         assert operation.arguments == {"loan_id", "sort", "body"}
         for query, headers in ((b"idempotency_key=a", {}), (b"", {b"idempotency-key": b"a"})):
-            arguments = operation.read_parameters({"loan_id": "1"}, query, headers, [])
+            arguments = operation.read_parameters({"loan_id": ["1"]}, query, headers, [])
             assert arguments["idempotency_key"] == "a"
 
     def test_what_is_sent_in_two_places_must_be_the_same(self) -> None:
@@ -188,7 +188,7 @@ class TestCompileOperation:
         for text in (b"a", b'"a"', b"b"):
             faults: Faults = []
             headers = {b"idempotency-key": text}
-            operation.read_parameters({"loan_id": "1"}, b"idempotency_key=a", headers, faults)
+            operation.read_parameters({"loan_id": ["1"]}, b"idempotency_key=a", headers, faults)
             found.append([each["pointer"] for each in faults if each["rule"] == "contradiction"])
         assert found == [[], [], ["/Idempotency-Key"]]
 
@@ -244,7 +244,7 @@ class TestReadParameters:
     def test_arguments_come_from_all_places(self) -> None:
         faults: Faults = []
         arguments = compile_one("get").read_parameters(
-            {"loan_id": "7"}, b"page=2", {b"if-none-match": b'"a"', b"accept": b"*/*"}, faults
+            {"loan_id": ["7"]}, b"page=2", {b"if-none-match": b'"a"', b"accept": b"*/*"}, faults
         )
         assert (arguments, faults) == (
             {"loan_id": "7", "page": 2, "sort": None, "if_none_match": '"a"'},
@@ -253,7 +253,7 @@ class TestReadParameters:
 
     def test_faults_come_from_all_places(self) -> None:
         faults: Faults = []
-        compile_one("put").read_parameters({"loan_id": "7"}, b"x=1", {}, faults)
+        compile_one("put").read_parameters({"loan_id": ["7"]}, b"x=1", {}, faults)
         assert faults == [
             {
                 "in": "query",
