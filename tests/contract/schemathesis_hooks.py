@@ -6,6 +6,7 @@ pattern's lengths passes them by, and rules between parameters stand in descript
 """
 
 import os
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -42,8 +43,10 @@ LASTING = {
 }
 TIME_ZONES = sorted(available_timezones())
 fresh = count(1)
-# Every other request that changes something is about what is there.
+# Every other request of an operation that changes something is about what is there. Who counted
+# them all together would leave it to chance which operations that falls on.
 turns = count()
+turns_of: defaultdict[tuple[str, str], count[int]] = defaultdict(count)
 
 
 def isbn_13(body: int) -> str:
@@ -136,9 +139,10 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
             case.path_parameters[name] = str(uuid4())
     if case.method.upper() in {"GET", "HEAD", "OPTIONS"}:
         return
-    number, guessed = divmod(next(turns), 2)
+    operation = (case.method.upper(), case.operation.path)
+    number, guessed = next(turns) // 2, next(turns_of[operation]) % 2
     if not guessed:
-        case.path_parameters.update(LASTING.get((case.method.upper(), case.operation.path), {}))
+        case.path_parameters.update(LASTING.get(operation, {}))
     is_valid = case.meta is None or not case.meta.generation.mode.is_negative
     if is_valid:
         mend_for_the_edge(case)
