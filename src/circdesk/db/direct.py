@@ -19,7 +19,9 @@ from sqlalchemy import (
     Engine,
     Insert,
     Select,
+    TextClause,
     Update,
+    text,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import Pool, PoolProxiedConnection
@@ -27,7 +29,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 AnySelect = Select[*tuple[Any, ...]]
 Values = Mapping[str, Any]
-_Statement = AnySelect | Insert | Update
+_Statement = AnySelect | Insert | Update | TextClause
 # It has its columns by their names, and is a tuple of them.
 AnyRow = Any
 _Process = Callable[[Any], Any]
@@ -35,12 +37,11 @@ _Process = Callable[[Any], Any]
 _MOST_COMPILED = 1000
 
 
-class DirectEngine(Engine):
-    """An engine on the connections of another one, for reads that need no transaction.
+class UnheardEngine(Engine):
+    """An engine on the connections of another one, and without its listeners.
 
-    It has none of the other's listeners: whatever listens to an engine, SQLAlchemy puts together
-    anew for each connection that is used, which takes it longer than to find the connection. Of
-    the pool all hear.
+    Whatever listens to an engine, SQLAlchemy puts together anew for each connection that is used,
+    which takes it longer than to find the connection. Of the pool all hear.
     """
 
     def __init__(self, engine: Engine, **options: Any) -> None:
@@ -56,6 +57,10 @@ class DirectEngine(Engine):
     @pool.setter
     def pool(self, pool: Pool) -> None:
         """It has none of its own."""
+
+
+class DirectEngine(UnheardEngine):
+    """An engine for reads that need no transaction."""
 
     @property
     def is_heard(self) -> bool:
@@ -82,6 +87,15 @@ class DirectEngine(Engine):
             return compiled.run(connection, values)
         finally:
             connection.close()
+
+
+_BEGIN = text("BEGIN")
+
+
+def begin(connection: Connection) -> None:
+    """Begin the transaction of a connection of an `UnheardEngine`, which nobody else begins."""
+    if isinstance(connection.engine, UnheardEngine):
+        execute(connection, _BEGIN, {})
 
 
 def execute(connection: Connection, statement: _Statement, values: Values) -> Sequence[AnyRow]:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
-from circdesk.db.direct import DirectEngine
+from circdesk.db.direct import DirectEngine, UnheardEngine
 from circdesk.db.errors import busy
 from circdesk.db.generations import generations_for
 from circdesk.db.patience import PatientConnection, PlainCursor, patience_beyond
@@ -67,6 +67,14 @@ def reading_engine(engine: Engine) -> Engine:
     if engine.dialect.name == "sqlite":
         return engine.execution_options(**options)
     return DirectEngine(engine, **options)
+
+
+def writing_engine(engine: Engine) -> Engine:
+    """The engine for what writes; on PostgreSQL `direct.begin` begins its transactions."""
+    options = {READING: False, WRITING: True}
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(**options)
+    return UnheardEngine(engine, **options)
 
 
 def make_replica_engine(settings: Settings) -> Engine | None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
-from circdesk.db.engine import READING, WRITING, reading_engine
+from circdesk.db.direct import begin
+from circdesk.db.engine import reading_engine, writing_engine
 from circdesk.db.errors import as_unknown_outcome, raises_problems
 from circdesk.db.together import Together
 from circdesk.db.touches import WritingSession, tell_touched
@@ -47,6 +48,12 @@ def _refuse_change(session: Session, *_: object) -> None:
     raise RuntimeError(f"a reading unit of work was asked to store {changed}")
 
 
+@event.listens_for(WritingSession, "after_begin")
+def _begin(_session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    if not transaction.nested:
+        begin(connection)
+
+
 @dataclass(frozen=True, slots=True)
 class Sessions:
     """The makers of sessions on one engine, one for each kind of unit of work.
@@ -66,7 +73,7 @@ def make_sessions(engine: Engine) -> Sessions:
     On PostgreSQL the statements of a reading session each see what is committed when they begin;
     on SQLite, and in writing sessions, they share one transaction.
     """
-    writing = engine.execution_options(**{READING: False, WRITING: True})
+    writing = writing_engine(engine)
     # A session knows where it comes from; see `sessions_of`.
     info: dict[str, Any] = {}
     sessions = Sessions(
@@ -153,6 +160,7 @@ def _store(engine: Engine, rows: Sequence[Row]) -> None:
     for statement, row in rows:
         by_statement.setdefault(statement, []).append(row)
     with engine.connect() as connection:
+        begin(connection)
         for statement, values in by_statement.items():
             connection.execute(statement, values)
         _commit(connection)
