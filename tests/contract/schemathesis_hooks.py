@@ -46,7 +46,7 @@ fresh = count(1)
 # Every other request of an operation that changes something is about what is there. Who counted
 # them all together would leave it to chance which operations that falls on.
 turns = count()
-turns_of: defaultdict[tuple[str, str], count[int]] = defaultdict(count)
+turns_of: "defaultdict[tuple[str, str], count[int]]" = defaultdict(count)
 
 
 def isbn_13(body: int) -> str:

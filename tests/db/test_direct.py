@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     column,
+    create_engine,
     func,
     insert,
     literal,
@@ -29,7 +30,7 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from circdesk.db import direct, rows
@@ -135,6 +136,14 @@ class TestWithinATransaction:
             rows.read_rows(session, select(literal_column("1 / 0").label("n")))
 
         assert rows.read_rows(session, select(here.c.n)) == []
+
+    def test_a_server_that_is_away_is_told_as_by_sqlalchemy(self, engine: Engine) -> None:
+        away = DirectEngine(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing"))
+        with pytest.raises(OperationalError) as caught:
+            away.read(EVERYTHING, {"name": "Ada"})
+
+        assert away.dialect.name == engine.dialect.name
+        assert "127.0.0.1" in str(caught.value)
 
     def test_a_connection_that_is_lost_is_an_outage(self, sessions: Sessions) -> None:
         lost = select(func.pg_terminate_backend(func.pg_backend_pid()).label("ended"))

@@ -82,7 +82,10 @@ class DirectEngine(UnheardEngine):
         compiled = _compile(statement, self.dialect)
         if compiled is None:
             return None
-        connection = self.pool.connect()
+        try:
+            connection = self.pool.connect()
+        except psycopg.Error as error:
+            raise _wrapped(error, self.dialect) from error
         try:
             return compiled.run(connection, values)
         finally:
@@ -157,7 +160,8 @@ class _Compiled:
         except psycopg.Error as error:
             if driver.closed:
                 connection.invalidate(error)
-            raise self._wrapped(error, text, sent, is_lost=driver.closed) from error
+            lost = driver.closed
+            raise _wrapped(error, self._dialect, text, sent, is_lost=lost) from error
 
     def _bind(self, values: Values) -> tuple[str, dict[str, Any]]:
         """The text, and what is sent with it, by the names in the text."""
@@ -181,20 +185,6 @@ class _Compiled:
             rows = map(self._processed, rows)
         return [*map(self._make_row, rows)]
 
-    def _wrapped(
-        self, error: psycopg.Error, text: str, sent: dict[str, Any], *, is_lost: bool
-    ) -> Exception:
-        wrapped: Exception = DBAPIError.instance(
-            text,
-            sent,
-            error,
-            psycopg.Error,
-            hide_parameters=True,
-            connection_invalidated=is_lost,
-            dialect=self._dialect,
-        )
-        return wrapped
-
     def _parameter(self, parameter: BindParameter[Any], name: str) -> _Parameter:
         process = parameter.type.dialect_impl(self._dialect).bind_processor(self._dialect)
         return _Parameter(name, parameter.key, parameter.effective_value, process)
@@ -211,6 +201,27 @@ class _Compiled:
         for place, process in self._processes or ():
             values[place] = process(values[place])
         return values
+
+
+def _wrapped(
+    error: psycopg.Error,
+    dialect: Dialect,
+    text: str | None = None,
+    sent: dict[str, Any] | None = None,
+    *,
+    is_lost: bool = False,
+) -> Exception:
+    """The error as SQLAlchemy raises it; without a text there was no connection."""
+    wrapped: Exception = DBAPIError.instance(
+        text,
+        sent,
+        error,
+        psycopg.Error,
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=dialect,
+    )
+    return wrapped
 
 
 @lru_cache(_MOST_COMPILED)
