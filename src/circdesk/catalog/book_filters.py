@@ -70,7 +70,7 @@ class Wanted(NamedTuple):
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """The conditions on books, always the same ones for the same filters."""
-        return _conditions(self.filters)
+        return conditions(self.filters)
 
 
 def wanted(filters: BookFilters, operation_id: str) -> Wanted:
@@ -141,7 +141,8 @@ _ABOUT_THE_BOOK: Mapping[str, Condition] = {
 
 
 @lru_cache(MOST_KEPT)
-def _conditions(filters: tuple[str, ...]) -> tuple[Condition, ...]:
+def conditions(filters: tuple[str, ...]) -> tuple[Condition, ...]:
+    """The conditions of these filters, which `Wanted` names."""
     about_the_book = [_ABOUT_THE_BOOK[name] for name in filters if name in _ABOUT_THE_BOOK]
     return (*about_the_book, *_about_its_copies(filters))
 

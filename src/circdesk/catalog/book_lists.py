@@ -8,7 +8,7 @@ from sqlalchemy import false, select
 from sqlalchemy.orm import Session
 
 from circdesk.catalog import book_rows, search
-from circdesk.catalog.book_filters import BookQuery, Wanted, text_query, wanted
+from circdesk.catalog.book_filters import BookQuery, Wanted, conditions, text_query, wanted
 from circdesk.catalog.models import Author, Book
 from circdesk.catalog.text_queries import TextQuery
 from circdesk.contract.requests import NotFound
@@ -62,7 +62,7 @@ def _by_field(session: Session, query: PageQuery, filters: Wanted, operation_id:
 @lru_cache(MOST_KEPT)
 def _filtered(filters: tuple[str, ...]) -> AnySelect:
     """The same object for all lists with these filters, so that it is known how it is compiled."""
-    return select(Book.id).where(*Wanted(filters, {}).conditions)
+    return select(Book.id).where(*conditions(filters))
 
 
 def _sorted(
@@ -121,17 +121,15 @@ class _Found(NamedTuple):
 
 @lru_cache(MOST_KEPT)
 def _walked(found: _Found) -> AnySelect:
-    conditions = Wanted(found.filters, {}).conditions
-    return select(Book.id).where(search.holds(found.engine), *conditions)
+    return select(Book.id).where(search.holds(found.engine), *conditions(found.filters))
 
 
 @lru_cache(MOST_KEPT)
 def _gathered(found: _Found) -> tuple[AnySelect, Any]:
     """What is found, gathered, and the columns of that."""
     holding = Book.id.in_(search.holding(found.engine)) if found.is_any else false()
-    conditions = Wanted(found.filters, {}).conditions
     keys = select(Book.id, Book.sort_title, Book.sort_year, Book.created_at)
-    keys = keys.where(holding, *conditions)
+    keys = keys.where(holding, *conditions(found.filters))
     gathered = keys.cte("gathered").prefix_with("MATERIALIZED").c
     return select(gathered.id), gathered
 

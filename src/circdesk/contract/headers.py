@@ -9,6 +9,8 @@ from circdesk.contract.problems import fault
 from circdesk.contract.streams import too_large
 
 RawHeaders = Mapping[bytes, bytes]
+# One of an answer, as ASGI sends it.
+RawHeader = tuple[bytes, bytes]
 
 _CHARSET = re.compile(r"(?:^|;)\s*charset=\"?([^\";\s]*)")
 _NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")

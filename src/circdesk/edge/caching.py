@@ -23,10 +23,11 @@ from circdesk.contract.door import Call
 from circdesk.contract.entity_tags import lists_entity_tag
 from circdesk.contract.environ import CALL, Environ, request_uri
 from circdesk.contract.handlers import Handler
+from circdesk.contract.headers import RawHeader
 from circdesk.contract.operations import Operation
 from circdesk.db.generations import Generations
 from circdesk.edge.flights import Flights
-from circdesk.edge.kept import Kept, KeptAnswers, RawHeader, Ready, kept_from, memory_seconds
+from circdesk.edge.kept import Kept, KeptAnswers, Ready, kept_from, memory_seconds
 from circdesk.edge.lifetimes import LIFETIMES, Lifetime
 from circdesk.edge.metrics import count_cache
 from circdesk.edge.reads import KEEPING

@@ -21,14 +21,12 @@ from circdesk.contract.encodings import (
     is_compressible,
     make_encoder,
 )
-from circdesk.contract.headers import join_headers
+from circdesk.contract.headers import RawHeader, join_headers
 
 # More than this is compressed in a thread, so that it holds nobody else up for a millisecond.
 _LONG = 64 * 1024
 _BODILESS = frozenset((204, 206, 304))
 _SUFFIX = re.compile(rf'-({"|".join(CODINGS)})"')
-
-RawHeader = tuple[bytes, bytes]
 
 
 class Compression:

@@ -15,10 +15,9 @@ from cachelib.serializers import BaseSerializer
 from flask_caching import Cache
 
 from circdesk.contract.answers import Answer
+from circdesk.contract.headers import RawHeader
 from circdesk.db.generations import SECONDS, Generations
 from circdesk.settings import Settings
-
-RawHeader = tuple[bytes, bytes]
 
 # Without Redis nobody tells this process what others write to the database, such as a worker, an
 # import at the command line or a second api: so long it may not know.

@@ -17,6 +17,7 @@ from circdesk.contract.application import View
 from circdesk.contract.door import Call
 from circdesk.contract.environ import CALL, Environ
 from circdesk.contract.forms import WebPage
+from circdesk.contract.headers import RawHeader
 from circdesk.contract.operations import Operation
 from circdesk.contract.problems import Problem, fault
 from circdesk.edge.limiting import Limiter
@@ -26,8 +27,6 @@ from circdesk.edge.shared_windows import WindowStorage
 from circdesk.edge.views import answer_problem
 from circdesk.edge.windows import Window
 from circdesk.visits import Visit
-
-RawHeader = tuple[bytes, bytes]
 
 # Threads that ask Redis for what is answered without Flask.
 _THREADS = 2

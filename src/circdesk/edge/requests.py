@@ -11,11 +11,12 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from circdesk.contract.headers import RawHeader
 from circdesk.contract.requests import InternalError
 from circdesk.edge.access import record
 from circdesk.edge.metrics import begin_request
 from circdesk.edge.refusals import refuse
-from circdesk.edge.security_headers import UNLESS_SET, RawHeader, fixed_headers
+from circdesk.edge.security_headers import UNLESS_SET, fixed_headers
 from circdesk.edge.tracecontext import read_trace_context
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

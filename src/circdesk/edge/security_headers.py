@@ -4,7 +4,7 @@ The pages for people have policies of their own, which stay; all else is data, a
 in a browser is to load nothing by it, frame it nowhere, and tell nobody where they came from.
 """
 
-RawHeader = tuple[bytes, bytes]
+from circdesk.contract.headers import RawHeader
 
 _FIXED = (
     (b"x-content-type-options", b"nosniff"),
