@@ -1,13 +1,11 @@
 """The access line: one for each request, whatever became of it, and what is counted of it."""
 
-import structlog
 from starlette.types import Scope
 
 from circdesk.contract.environ import CALLER, OPERATION, ROUTE
+from circdesk.edge.logs import log_request
 from circdesk.edge.metrics import end_request
 from circdesk.visits import Caller
-
-log = structlog.get_logger("circdesk.access")
 
 # What no operation, page or document answers goes by this name.
 _NOTHING = "none"
@@ -29,18 +27,19 @@ def record(scope: Scope, *, status: int, size: int, seconds: float) -> None:
     end_request(operation or _NOTHING, status, seconds)
     caller: Caller | None = scope.get(CALLER)
     kind, caller_id = _who(caller) if caller else ("anonymous", None)
-    log.info(
-        "request",
-        method=scope["method"],
-        route=scope.get(ROUTE),
-        operation=operation,
-        status=status,
-        milliseconds=round(seconds * 1000, 1),
-        bytes=size,
-        caller=kind,
-        caller_id=caller_id,
-        credential=caller.credential if caller else None,
-        client=scope["client"][0] if scope.get("client") else None,
+    log_request(
+        {
+            "method": scope["method"],
+            "route": scope.get(ROUTE),
+            "operation": operation,
+            "status": status,
+            "milliseconds": round(seconds * 1000, 1),
+            "bytes": size,
+            "caller": kind,
+            "caller_id": caller_id,
+            "credential": caller.credential if caller else None,
+            "client": scope["client"][0] if scope.get("client") else None,
+        }
     )
 
 
