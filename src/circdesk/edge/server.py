@@ -79,11 +79,12 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived: a head, or what is left of a body that nobody wanted to read."""
-        if self._deadline is None and self._is_idle():
-            self._deadline = self.loop.call_later(_HEAD_SECONDS, self._give_up)
         if not self._in_body:
             self._head_bytes += len(data)
         super().data_received(data)
+        # Most heads come whole, and need no clock.
+        if self._deadline is None and self._is_idle():
+            self._deadline = self.loop.call_later(_HEAD_SECONDS, self._give_up)
         if self._head_bytes > _LONGEST_HEAD and not self.transport.is_closing():
             self._refuse(HeadersTooLarge(f"The head has more than {_LONGEST_HEAD} bytes."))
 
