@@ -23,9 +23,11 @@ from circdesk.db.positions import make_positions
 from circdesk.db.replica import Replica
 from circdesk.db.touches import generations_of
 from circdesk.db.unit_of_work import Sessions, make_sessions
+from circdesk.edge.again import Again
 from circdesk.edge.at_once import AtOnce
 from circdesk.edge.beside import Beside
 from circdesk.edge.caching import Caching
+from circdesk.edge.compression import Compression
 from circdesk.edge.extensions import bind_limiter, cache, make_limiter
 from circdesk.edge.guarded_door import GuardedDoor
 from circdesk.edge.idempotency import Idempotency
@@ -83,6 +85,8 @@ def create_app(settings: Settings) -> ContractApp:
         # Whatever passes the door keeps to the contract, and probes need no thread of Flask's.
         middlewares=[
             *before_the_door(settings),
+            *([] if settings.redis_url else [partial(Again, caching=caching, limits=limits)]),
+            Compression,
             _make_door(parts, GuardedDoor(limits, buckets, parts.authenticator, refuse), pages),
             *([] if settings.redis_url else [partial(AtOnce, caching=caching, limits=limits)]),
             partial(Beside, contract=contract, probes=parts.probes),

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -19,6 +20,8 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from circdesk.db.unit_of_work import Sessions
+from circdesk.edge import caching, logs
+from circdesk.edge.lifetimes import LIFETIMES, Lifetime
 from circdesk.edge.logs import configure_logs
 from circdesk.settings import Settings
 from tests.auth.serving import serving
@@ -82,8 +85,19 @@ def library(sessions: Sessions) -> Library:
 
 
 @pytest.fixture
-def configured() -> Iterator[Callable[[Settings], None]]:
+def kept_path(library: Library, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path of a book, which is kept for as long as a slow machine takes."""
+    long = {**LIFETIMES, "get_book": Lifetime(600, ("books", "copies"), one="book_id")}
+    monkeypatch.setattr(caching, "LIFETIMES", long)
+    monkeypatch.setattr("circdesk.edge.kept.MEMORY_SECONDS", 600)
+    book: UUID = library.book()
+    return f"/api/books/{book}"
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Settings], None]]:
     """Configures logs as the service does; afterwards they are as they were."""
+    monkeypatch.setattr(logs, "_write_request", None)
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     configuration = structlog.get_config()

@@ -34,9 +34,8 @@ def test_an_answer_is_found_until_its_own_end(
     answers.keep_ready("key", entry)
     monkeypatch.setattr(kept, "time", lambda: MADE + later)
 
-    found, age = answers.find_ready("key") or (None, None)
-    assert found is entry
-    assert age == pytest.approx(later)
+    assert answers.find_ready("key") is entry
+    assert answers.age_of(entry) == pytest.approx(later)
     assert answers.find("key", "0", 600) is entry.kept
 
 
@@ -45,10 +44,11 @@ def test_an_answer_is_found_until_its_own_end(
 def test_an_answer_is_not_found_at_any_other_time(
     answers: KeptAnswers, monkeypatch: pytest.MonkeyPatch, later: float
 ) -> None:
-    answers.keep_ready("key", ready(1.6))
+    entry = ready(1.6)
+    answers.keep_ready("key", entry)
     monkeypatch.setattr(kept, "time", lambda: MADE + later)
 
-    assert answers.find_ready("key") is None
+    assert answers.age_of(entry) is None
     # Whoever makes answers looks once more, and must not find what is over for the event loop.
     assert answers.find("key", "0", 600) is None
 

@@ -10,6 +10,9 @@ from circdesk.contract.environ import CALL
 from circdesk.edge.caching import Caching
 from circdesk.edge.limits import RateLimits
 
+# Under this key the scope carries what was found in memory for a request.
+READY = "circdesk.ready"
+
 
 class AtOnce:
     """ASGI middleware behind the door; whatever it does not know goes on to Flask.
@@ -29,10 +32,11 @@ class AtOnce:
         found = None if call is None else self._caching.find(call, scope)
         told = None
         if call is not None and found is not None:
-            told = self._limits.count_kept(call, is_free=found.status == 304)
+            told = self._limits.count_kept(call.target, call.visit, is_free=found.status == 304)
         if found is None or told is None:
             await self._app(scope, receive, send)
             return
+        scope[READY] = found.ready
         headers = [*found.headers, *told]
         body = b"" if scope["method"] == "HEAD" else found.body
         await send({"type": "http.response.start", "status": found.status, "headers": headers})

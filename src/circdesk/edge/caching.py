@@ -46,8 +46,9 @@ _CREDENTIALS = "Authorization, X-API-Key, Cookie"
 
 
 class Found(NamedTuple):
-    """An answer from memory, with the body that GET asks for."""
+    """An answer from memory, with the body that GET asks for, and what it was made of."""
 
+    ready: Ready
     status: int
     headers: list[RawHeader]
     body: bytes
@@ -104,18 +105,20 @@ class Caching:
         lifetime = LIFETIMES.get(operation.operation_id)
         if lifetime is None or not lifetime.resources or self._is_for_the_view(call):
             return None
-        found = self._kept.find_ready(self._key(operation, request_uri(scope)))
-        if found is None:
-            return None
-        ready, age = found
-        kept = ready.kept
-        if kept.generations != self._generations.read(ready.resources):
+        ready = self._kept.find_ready(self._key(operation, request_uri(scope)))
+        age = None if ready is None else self.age_of(ready)
+        if ready is None or age is None:
             return None
         count_cache("hit")
-        told = (b"age", b"%d" % age)
-        if _has(call, kept):
-            return Found(304, [*ready.not_modified, told], b"")
-        return Found(200, [*ready.whole, told], kept.body)
+        if _has(call, ready.kept):
+            return Found(ready, 304, [*ready.not_modified, age_header(age)], b"")
+        return Found(ready, 200, [*ready.whole, age_header(age)], ready.kept.body)
+
+    def age_of(self, ready: Ready) -> float | None:
+        """Seconds since an answer in memory was made; None where it is not good any more."""
+        age = self._kept.age_of(ready)
+        is_good = ready.kept.generations == self._generations.read(ready.resources)
+        return age if is_good else None
 
     def _ask(
         self, operation: Operation, lifetime: Lifetime, view: View, environ: Environ
@@ -193,6 +196,11 @@ class _Asked(NamedTuple):
     resources: Sequence[str]
     generations: str
     key: str
+
+
+def age_header(age: float) -> RawHeader:
+    """The header that tells how many seconds ago an answer was made (RFC 9111, 5.1)."""
+    return b"age", b"%d" % age
 
 
 def _raise_if_not_public(contract: Contract) -> None:

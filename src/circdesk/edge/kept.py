@@ -105,14 +105,15 @@ class KeptAnswers:
         good = kept is not None and kept.generations == generations and 0 <= kept.age < limit
         return kept if good else None
 
-    def find_ready(self, key: str) -> tuple[Ready, float] | None:
-        """The answer in memory with this key, of whichever generations, and its age in seconds.
-
-        None where it is too old.
-        """
+    def find_ready(self, key: str) -> Ready | None:
+        """The answer in memory with this key, of whichever generations and age."""
         ready: Ready | None = self._backend.get(key)
-        age = ready.kept.age if ready is not None else 0
-        return (ready, age) if ready is not None and 0 <= age < ready.seconds else None
+        return ready
+
+    def age_of(self, ready: Ready) -> float | None:
+        """Seconds since an answer in memory was made; None where that is too long ago."""
+        age = ready.kept.age
+        return age if 0 <= age < ready.seconds else None
 
     def keep(self, key: str, kept: Kept, seconds: int) -> None:
         """Keep an answer in Redis for so many seconds, if it is not too long."""

@@ -93,7 +93,9 @@ class RateLimits:
 
         return counted
 
-    def count_kept(self, call: Call, *, is_free: bool) -> list[RawHeader] | None:
+    def count_kept(
+        self, target: Operation | WebPage, visit: Visit, *, is_free: bool
+    ) -> list[RawHeader] | None:
         """Count an answer that was found; None, and nothing is counted, where no place is left.
 
         It never waits where windows are in memory.
@@ -101,7 +103,7 @@ class RateLimits:
         Returns:
             What tells how much is left.
         """
-        bucket = self._buckets.find(call.target, call.visit)
+        bucket = self._buckets.find(target, visit)
         if bucket is None:
             return []
         policy, key = bucket.policy, bucket.key

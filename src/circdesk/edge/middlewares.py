@@ -7,7 +7,6 @@ from starlette.types import ASGIApp
 
 from circdesk.edge.addresses import OneAddress
 from circdesk.edge.ceilings import Ceilings
-from circdesk.edge.compression import Compression
 from circdesk.edge.cors import Cors
 from circdesk.edge.proxies import BelievedProxies
 from circdesk.edge.requests import EveryRequest
@@ -29,7 +28,6 @@ def before_the_door(settings: Settings) -> list[Middleware]:
         *_cors(settings),
         partial(EveryRequest, secure=settings.public_url.startswith("https:")),
         *request_spans(),
-        Compression,
         Ceilings,
         *_one_address(settings),
     ]
