@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import psycopg
+from psycopg.pq.abc import PGresult
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
@@ -26,6 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import Pool, PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
+
+from circdesk.db.reader import Reader
 
 AnySelect = Select[*tuple[Any, ...]]
 Values = Mapping[str, Any]
@@ -156,7 +159,7 @@ class _Compiled:
         driver: Any = proxy.dbapi_connection
         text, sent = self._bind(values)
         try:
-            return self._rows(driver.reader.execute(text, sent))
+            return self._rows(driver.reader, driver.reader.run(text, sent))
         except psycopg.Error as error:
             if driver.closed:
                 connection.invalidate(error)
@@ -174,24 +177,23 @@ class _Compiled:
         literals = {name: values.get(key, default) for name, key, default, _ in self._in_text}
         return self._compiled.construct_expanded_state(literals | sent).statement, sent
 
-    def _rows(self, cursor: psycopg.Cursor[Any]) -> Sequence[AnyRow]:
-        """What a cursor has read, with columns as their types have them."""
-        if cursor.description is None:
+    def _rows(self, reader: Reader, result: PGresult) -> Sequence[AnyRow]:
+        """What an answer has, with columns as their types have them."""
+        if not result.nfields:
             return ()
         if self._processes is None:
-            self._processes = self._find_processes(cursor.description)
-        rows: Iterable[Sequence[Any]] = cursor.fetchall()
-        if self._processes:
-            rows = map(self._processed, rows)
-        return [*map(self._make_row, rows)]
+            self._processes = self._find_processes(result)
+        if not self._processes:
+            return reader.rows(result, self._make_row)
+        return [self._make_row(self._processed(row)) for row in reader.rows(result, tuple)]
 
     def _parameter(self, parameter: BindParameter[Any], name: str) -> _Parameter:
         process = parameter.type.dialect_impl(self._dialect).bind_processor(self._dialect)
         return _Parameter(name, parameter.key, parameter.effective_value, process)
 
-    def _find_processes(self, description: Any) -> list[tuple[int, _Process]]:
+    def _find_processes(self, result: PGresult) -> list[tuple[int, _Process]]:
         found = (
-            column.result_processor(self._dialect, description[place][1])
+            column.result_processor(self._dialect, result.ftype(place))
             for place, column in enumerate(self._types)
         )
         return [(place, process) for place, process in enumerate(found) if process is not None]

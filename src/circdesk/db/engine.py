@@ -20,6 +20,7 @@ from circdesk.db.direct import DirectEngine, UnheardEngine
 from circdesk.db.errors import busy
 from circdesk.db.generations import generations_for
 from circdesk.db.patience import PatientConnection, PlainCursor, patience_beyond
+from circdesk.db.reader import Reader
 from circdesk.db.turns import Turns, WritingInTurn, turns_at
 from circdesk.settings import Settings
 
@@ -224,7 +225,7 @@ def _connect_postgresql(
     connection = PatientConnection.connect(*arguments, **options)
     connection.cursor_factory = PlainCursor
     connection.patience = patience
-    connection.reader = connection.cursor()
+    connection.reader = Reader(connection)
     return connection
 
 

@@ -6,6 +6,8 @@ import psycopg
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 
+from circdesk.db.reader import Reader
+
 
 class PlainCursor(psycopg.Cursor[Any]):
     """A cursor that describes its columns with tuples.
@@ -38,8 +40,8 @@ class PatientConnection(psycopg.Connection[Any]):
 
     # In seconds; with None it waits for ever.
     patience: float | None = None
-    # One for all reads that need no transaction: to make another takes as long as to ask it.
-    reader: psycopg.Cursor[Any]
+    # One for all that goes past SQLAlchemy: to make another takes as long as to ask it.
+    reader: Reader
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer; it is an OperationalError when none comes in time."""
