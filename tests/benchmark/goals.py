@@ -72,6 +72,18 @@ def judge(rates: Rates, kinds: Mapping[str, str], measured: JSON) -> list[JSON]:
     return [*verdicts, {"what": what, "at_least": _LEAST_BY_TWO, "value": gain, "met": met}]
 
 
+def without_goal(kinds: Mapping[str, str], measured: JSON) -> list[JSON]:
+    """What others do where Circdesk has a goal that is held against nobody; see `judge`.
+
+    It tells how much of a long tail is the machine's, whoever answers.
+    """
+    return [
+        {"what": what, "value": round(ratio, 2)}
+        for name, what, ratio in _tails(measured)
+        if kinds[name] != "circdesk"
+    ]
+
+
 def _tails(measured: JSON) -> Iterator[tuple[str, str, float]]:
     """Who was asked, what is told of it, and the median over the rounds of p99 to p50."""
     for name, by_operation in measured["open_loop"].items():
@@ -102,16 +114,18 @@ def _most(what: str, value: float, at_most: float) -> JSON:
 
 
 def told(verdicts: Sequence[JSON]) -> str:
-    """The verdicts as lines of text."""
+    """The verdicts, or what is told beside them without a goal, as lines of text."""
     return "".join(f"{_told(verdict)}\n" for verdict in verdicts)
 
 
 def _told(verdict: JSON) -> str:
-    word = {True: "pass", False: "FAIL", None: "not measured"}[verdict["met"]]
+    words = {True: "pass", False: "FAIL", None: "not measured"}
+    word = words[verdict["met"]] if "met" in verdict else "no goal"
     if "operation" in verdict:
         what, value = "{operation}: {ours} against {kind}".format(**verdict), verdict["ratio"]
     else:
         what, value = verdict["what"], verdict["value"]
     shown = "" if value is None else f"{value:.2f}"
-    limit = f">= {verdict['at_least']}" if "at_least" in verdict else f"<= {verdict['at_most']}"
-    return f"{word:13}{what:48}{shown:>8} {limit}"
+    limits = {"at_least": ">=", "at_most": "<="}
+    limit = "".join(f" {sign} {verdict[key]}" for key, sign in limits.items() if key in verdict)
+    return f"{word:13}{what:62}{shown:>8}{limit}"

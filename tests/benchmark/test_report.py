@@ -2,12 +2,16 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 from xml.etree import ElementTree
 
+import pytest
+
 from tests.benchmark.chart import OPERATIONS, chart, table
-from tests.benchmark.goals import judge, told
+from tests.benchmark.frameworks import write
+from tests.benchmark.goals import judge, told, without_goal
 from tests.benchmark.loads import Loans, Reads
 
 JSON = dict[str, Any]
@@ -42,6 +46,18 @@ def make_rates(**of_book: list[float]) -> dict[str, dict[str, list[float]]]:
     """The same for all, three rounds each, but for one book."""
     rates = {name: {key: [100.0] * 3 for key in OPERATIONS} for name in KINDS}
     return {name: each | {"book": of_book.get(name, each["book"])} for name, each in rates.items()}
+
+
+def make_report() -> JSON:
+    return MEASURED | {
+        "machine": {"python": "3.11"},
+        "library": {"books": 3000},
+        "postgresql": {"server_version": "16", "fsync": "on"},
+        "closed_loop": {"generator": "wrk"},
+        "rounds": 3,
+        "contestants": {name: {"kind": kind} for name, kind in KINDS.items()},
+        "rates": make_rates(),
+    }
 
 
 def verdict_of(verdicts: list[JSON], **named: str) -> JSON:
@@ -79,6 +95,12 @@ class TestGoals:
         )
         assert verdict == verdict | {"value": 2.5, "at_most": 3, "met": True}
 
+    def test_tails_of_others_are_told_and_have_no_goal(self) -> None:
+        what = "book, floor: p99 to median at half the top rate"
+        assert what not in told(judge(make_rates(), KINDS, MEASURED))
+        assert without_goal(KINDS, MEASURED) == [{"what": what, "value": 7.0}]
+        assert told(without_goal(KINDS, MEASURED)) == f"no goal      {what:62}    7.00\n"
+
 
 class TestReport:
     def test_the_chart_has_a_bar_for_each_contestant_in_each_operation(self) -> None:
@@ -90,6 +112,15 @@ class TestReport:
     def test_the_table_leaves_out_what_was_not_measured(self) -> None:
         rates = {"one": {"book": [90.0, 100.0, 120.0]}}
         assert table(rates).splitlines()[2] == "| one | 100 ± 15 |  |  |  |  |  |"
+
+    def test_what_has_no_goal_is_told_beneath_the_goals_and_kept(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(make_report(), tmp_path)
+        assert capsys.readouterr().out.splitlines()[-1].startswith("no goal      book, floor: p99")
+        kept = json.loads((tmp_path / "benchmark.json").read_text())
+        assert kept["without_goal"] == without_goal(KINDS, MEASURED)
+        assert kept["open_loop"] == MEASURED["open_loop"]
 
 
 class TestLoads:
