@@ -76,6 +76,7 @@ RIVALS = (
     *_rival("Django Ninja", GUNICORN, "django_ninja"),
     *_rival("stock Connexion", UVICORN, "stock_connexion"),
 )
+FASTAPI_ASYNC_SQL = next(each for each in RIVALS if each.name == "FastAPI async, SQL")
 ALL = (UNCACHED, CACHED, UNCHECKED, *RIVALS, FLOOR)
 
 

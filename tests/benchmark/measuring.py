@@ -7,21 +7,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import Any
 
 from chart import OPERATIONS  # type: ignore[import-not-found]  # It lies beside this file.
 from choosing import Asked  # type: ignore[import-not-found]
 from contestants import (  # type: ignore[import-not-found]
-    CACHED,
     UNCACHED,
     Database,
     Running,
     issue_token,
     start,
 )
-from generators import closed_loop, open_loop  # type: ignore[import-not-found]
+from generators import closed_loop  # type: ignore[import-not-found]
 from loads import Asking, Loans, Reads  # type: ignore[import-not-found]
+from open_loops import ASKED, at_half  # type: ignore[import-not-found]
 from sameness import (  # type: ignore[import-not-found]
     Different,
     count_faults,
@@ -65,6 +64,7 @@ class Run:
         self._by_name = {each.contestant.name: each for each in contestants}
         self._tags: dict[str, list[str]] = {}
         self._wrong: dict[str, int] = defaultdict(int)
+        self._at_half: dict[str, dict[str, list[JSON]]] = {name: {} for name in ASKED}
         self._busy: dict[str, dict[str, list[float]]] = defaultdict(dict)
 
     def measure(self, rounds: int) -> JSON:
@@ -84,7 +84,7 @@ class Run:
             "faults_told": faults,
             "wrong_answers": dict(self._wrong),
             "open_loop_generator": "tests/benchmark/generators.py",
-            "open_loop": self._open_loop(rates),
+            "open_loop": self._at_half,
             "megabytes": round(worker.worker_megabytes(), 1),
             "megabytes_of_each": self._of_each(lambda each: each.worker_megabytes()),
             "seconds_to_first_answer": statistics.median(each.seconds for each in ours),
@@ -118,6 +118,7 @@ class Run:
                     rate = self._rate(each, operation)
                     if number or rounds == 1:
                         rates[each.contestant.name].setdefault(operation, []).append(rate)
+                        self._ask_at_half(each, operation, rate)
             tell(f"round {number} is over")
         return rates
 
@@ -140,6 +141,17 @@ class Run:
             self._wrong[f"{each.contestant.name}: {operation}"] += load.wrong
         rate: float = round(load.rate / 2 if operation == "desk" else load.rate, 1)
         return rate
+
+    def _ask_at_half(self, each: Running, operation: str, top: float) -> None:
+        """Record latencies at half of the rate that was just measured, if they are to be told."""
+        name = each.contestant.name
+        if operation not in ASKED.get(name, ()):
+            return
+        asking = self._asking(each, operation)
+        load = at_half(each.address, operation, asking, top, 3 * self._seconds)
+        self._at_half[name].setdefault(operation, []).append(load)
+        if operation == "desk":
+            self._tidy()
 
     def _asking(self, each: Running, operation: str) -> Asking:
         if operation == "desk":
@@ -169,22 +181,6 @@ class Run:
             for path, tag in zip(self._asked.book, self._tags[name], strict=True):
                 if tag_of(each, path) != tag:
                     raise Different(f"{name} has another tag for {path} than at the beginning")
-
-    def _open_loop(self, rates: dict[str, dict[str, list[float]]]) -> JSON:
-        """Latencies of Circdesk at half of its top rate."""
-        found: JSON = {}
-        for name, operations in {
-            UNCACHED.name: ("book", "page", "search", "desk"),
-            CACHED.name: ("book",),
-        }.items():
-            for operation in operations:
-                top = statistics.median(rates[name][operation])
-                rate = top if operation == "desk" else top / 2
-                asking, each = self._asking(self._by_name[name], operation), self._by_name[name]
-                load = open_loop(each.address, asking, rate, 3 * self._seconds)
-                found[f"{operation}, {name}"] = asdict(load)
-        self._tidy()
-        return found
 
     def _two_workers(self) -> float | None:
         """How much more two workers answer, each on a core of its own; None with too few cores."""

@@ -2,15 +2,24 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 from xml.etree import ElementTree
 
+import pytest
+
 from tests.benchmark.chart import OPERATIONS, chart, table
-from tests.benchmark.goals import judge, told
+from tests.benchmark.frameworks import write
+from tests.benchmark.goals import judge, told, without_goal
 from tests.benchmark.loads import Loans, Reads
 
 JSON = dict[str, Any]
+
+
+def make_round(p50: float, p99: float) -> JSON:
+    return {"rate": 100.0, "p50": p50, "p99": p99, "wrong": 0}
+
 
 KINDS = {
     "circdesk": "circdesk",
@@ -22,7 +31,10 @@ KINDS = {
     "floor": "floor",
 }
 MEASURED: JSON = {
-    "open_loop": {"book, circdesk": {"p50": 2.0, "p99": 5.0}},
+    "open_loop": {
+        "circdesk": {"book": [make_round(2.0, 5.0), make_round(1.0, 9.0), make_round(4.0, 8.0)]},
+        "floor": {"book": [make_round(1.0, 7.0), make_round(1.0, 40.0), make_round(1.0, 6.0)]},
+    },
     "megabytes": 150.0,
     "seconds_to_first_answer": 3.0,
     "two_workers_to_one": None,
@@ -34,6 +46,18 @@ def make_rates(**of_book: list[float]) -> dict[str, dict[str, list[float]]]:
     """The same for all, three rounds each, but for one book."""
     rates = {name: {key: [100.0] * 3 for key in OPERATIONS} for name in KINDS}
     return {name: each | {"book": of_book.get(name, each["book"])} for name, each in rates.items()}
+
+
+def make_report() -> JSON:
+    return MEASURED | {
+        "machine": {"python": "3.11"},
+        "library": {"books": 3000},
+        "postgresql": {"server_version": "16", "fsync": "on"},
+        "closed_loop": {"generator": "wrk"},
+        "rounds": 3,
+        "contestants": {name: {"kind": kind} for name, kind in KINDS.items()},
+        "rates": make_rates(),
+    }
 
 
 def verdict_of(verdicts: list[JSON], **named: str) -> JSON:
@@ -64,12 +88,18 @@ class TestGoals:
         assert verdict_of(verdicts, what="two workers to one")["met"] is None
         assert "not measured two workers to one" in told(verdicts)
 
-    def test_latencies_are_held_against_their_median(self) -> None:
+    def test_a_tail_is_the_median_over_rounds_each_against_its_own_median(self) -> None:
         verdict = verdict_of(
             judge(make_rates(), KINDS, MEASURED),
             what="book, circdesk: p99 to median at half the top rate",
         )
         assert verdict == verdict | {"value": 2.5, "at_most": 3, "met": True}
+
+    def test_tails_of_others_are_told_and_have_no_goal(self) -> None:
+        what = "book, floor: p99 to median at half the top rate"
+        assert what not in told(judge(make_rates(), KINDS, MEASURED))
+        assert without_goal(KINDS, MEASURED) == [{"what": what, "value": 7.0}]
+        assert told(without_goal(KINDS, MEASURED)) == f"no goal      {what:62}    7.00\n"
 
 
 class TestReport:
@@ -82,6 +112,15 @@ class TestReport:
     def test_the_table_leaves_out_what_was_not_measured(self) -> None:
         rates = {"one": {"book": [90.0, 100.0, 120.0]}}
         assert table(rates).splitlines()[2] == "| one | 100 ± 15 |  |  |  |  |  |"
+
+    def test_what_has_no_goal_is_told_beneath_the_goals_and_kept(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(make_report(), tmp_path)
+        assert capsys.readouterr().out.splitlines()[-1].startswith("no goal      book, floor: p99")
+        kept = json.loads((tmp_path / "benchmark.json").read_text())
+        assert kept["without_goal"] == without_goal(KINDS, MEASURED)
+        assert kept["open_loop"] == MEASURED["open_loop"]
 
 
 class TestLoads:
