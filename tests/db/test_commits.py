@@ -406,13 +406,14 @@ class TestCost:
             assert len(states(connect())) == 2
 
     def test_nothing_of_it_stays(self, engine: Engine, connect: Connect) -> None:
+        before = threads()
         with closing(Commits(engine)) as commits:
             ask(commits)
-            assert "commits_0" in threads()
-        assert "commits_0" not in threads()
+            assert [thread.name for thread in threads() - before] == ["commits_0"]
+        assert threads() <= before
         # Who asks after that hears nothing, and begins nothing.
         assert commits.unchanged_until(monotonic()) < monotonic()
-        assert "commits_0" not in threads()
+        assert threads() <= before
         engine.dispose()
         if engine.dialect.name == "sqlite":
             # The last connection takes the log along.
@@ -421,8 +422,8 @@ class TestCost:
             until(lambda: states(connect()) == [])
 
 
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate()]
+def threads() -> set[threading.Thread]:
+    return {*threading.enumerate()}
 
 
 def states(connection: Any) -> list[str]:

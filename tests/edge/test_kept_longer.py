@@ -6,7 +6,7 @@ commits anything.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from time import monotonic, sleep
@@ -117,8 +117,18 @@ def rename(settings: Settings) -> None:
             server.execute(statement)
 
 
-def asks_commits() -> bool:
-    return any(thread.name.startswith("commits") for thread in threading.enumerate())
+AsksCommits = Callable[[], bool]
+
+
+@pytest.fixture
+def asks_commits() -> AsksCommits:
+    """Whether a service that began in the test asks what was committed."""
+
+    def asking() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if each.name.startswith("commits")}
+
+    others = asking()
+    return lambda: not asking() <= others
 
 
 class TestQuiet:
@@ -140,14 +150,18 @@ class TestQuiet:
             sleep(0.02)
         assert PROMISE < max(ages) <= LIFETIMES["get_book"].seconds
 
-    def test_who_asks_ends_with_the_service(self, alone: Settings, path: str) -> None:
+    def test_who_asks_ends_with_the_service(
+        self, alone: Settings, path: str, asks_commits: AsksCommits
+    ) -> None:
         with serving(alone) as url, httpx.Client(base_url=url, timeout=60) as client:
             for _ in range(2):
                 client.get(path)
             assert asks_commits()
         assert not asks_commits()
 
-    def test_nobody_asks_for_who_asks_nothing(self, anybody: httpx.Client, path: str) -> None:
+    def test_nobody_asks_for_who_asks_nothing(
+        self, asks_commits: AsksCommits, anybody: httpx.Client, path: str
+    ) -> None:
         anybody.get("/api/posts")
         anybody.get(path)
         sleep(0.1)
@@ -203,7 +217,9 @@ class TestElsewhere:
     """Where it cannot be told, or need not be, nobody asks."""
 
     @ON_POSTGRESQL
-    def test_a_replica_may_lack_what_was_committed(self, alone: Settings, path: str) -> None:
+    def test_a_replica_may_lack_what_was_committed(
+        self, alone: Settings, path: str, asks_commits: AsksCommits
+    ) -> None:
         # It follows nobody; all is read where it is written.
         with (
             capture_logs(),
@@ -217,7 +233,7 @@ class TestElsewhere:
             assert not asks_commits()
 
     def test_redis_tells_of_each_change(
-        self, alone: Settings, path: str, redis: RedisServer
+        self, alone: Settings, path: str, redis: RedisServer, asks_commits: AsksCommits
     ) -> None:
         changes = {"redis_url": SecretStr(redis.url)}
         with serving(alone, **changes) as url, httpx.Client(base_url=url, timeout=60) as client:
