@@ -18,6 +18,7 @@ from circdesk.contract.contract import Contract, load_contract
 from circdesk.contract.door import Door, Limits
 from circdesk.contract.forms import WebPage
 from circdesk.contract.pages import docs_pages
+from circdesk.db.commits import Commits
 from circdesk.db.engine import make_engine, make_replica_engine
 from circdesk.db.positions import make_positions
 from circdesk.db.replica import Replica
@@ -75,7 +76,8 @@ def create_app(settings: Settings) -> ContractApp:
     limits = RateLimits(limiter, buckets)
     parts.at_end.callback(limits.close)
     generations = generations_of(parts.engine)
-    kept = KeptAnswers(cache, generations, shared=settings.redis_url is not None)
+    shared = settings.redis_url is not None
+    kept = KeptAnswers(cache, generations, shared=shared, commits=_make_commits(parts))
     caching = Caching(kept, generations, contract)
     app = ContractApp(
         contract,
@@ -125,6 +127,19 @@ def _make_parts(settings: Settings) -> _Parts:
     return _Parts(
         settings, contract, at_end, engine, sessions, access_tokens, authenticator, probes
     )
+
+
+def _make_commits(parts: _Parts) -> Commits | None:
+    """What tells those who hear of no change, as one does by Redis, that there was none.
+
+    A replica shows changes later than the primary has them; then it cannot be told.
+    """
+    settings = parts.settings
+    if settings.redis_url is not None or settings.database_replica_url is not None:
+        return None
+    commits = Commits(parts.engine)
+    parts.at_end.callback(commits.close)
+    return commits
 
 
 def _make_views(parts: _Parts) -> MakeView:

@@ -174,7 +174,7 @@ class Settings(BaseSettings):
         default=16,
         ge=1,
         le=256,
-        description="Worker threads of one process; it opens five more database connections than "
+        description="Worker threads of one process; it opens six more database connections than "
         "this at most.",
     )
     database_timeout_seconds: float = Field(

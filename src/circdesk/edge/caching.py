@@ -10,6 +10,7 @@ which hear of no change.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import NamedTuple
 
 import orjson
@@ -127,13 +128,14 @@ class Caching:
         if self._is_for_the_view(call):
             count_cache("passed_by")
             return view(environ)
+        began = monotonic()
         resources = lifetime.depends_on(call.arguments)
         generations = self._generations.read(resources)
         if generations is None:
             count_cache("passed_by")
             return view(environ)
         key = self._key(operation, environ["REQUEST_URI"])
-        asked = _Asked(operation, lifetime, resources, generations, key)
+        asked = _Asked(operation, lifetime, resources, generations, key, began)
         # In memory it has just been looked for, on the event loop.
         kept = self._find(asked) if self._kept.shared else None
         if kept is not None:
@@ -189,13 +191,17 @@ class Caching:
 
 
 class _Asked(NamedTuple):
-    """What is asked for, of which resources in which generations, and the key of its answer."""
+    """What is asked for, of which resources in which generations, under which key, and since when.
+
+    `began` is a time of `time.monotonic`, before anything is read.
+    """
 
     operation: Operation
     lifetime: Lifetime
     resources: Sequence[str]
     generations: str
     key: str
+    began: float
 
 
 def age_header(age: float) -> RawHeader:
@@ -256,12 +262,13 @@ def _has(call: Call, kept: Kept) -> bool:
 
 def _ready(asked: _Asked, kept: Kept, visit: Visit) -> Ready:
     """An answer that has just been made for an anonymous caller, ready to leave for others."""
-    operation, lifetime, resources, *_ = asked
+    operation, lifetime, resources, *_, began = asked
     whole, not_modified = (
         raw_header_fields(_described(operation, lifetime, visit, answer))
         for answer in (_answer(kept), _same(kept))
     )
-    return Ready(kept, memory_seconds(lifetime.seconds), resources, whole, not_modified)
+    seconds, longest = memory_seconds(lifetime.seconds)
+    return Ready(kept, began, seconds, longest, resources, whole, not_modified)
 
 
 def _described(

@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import flask
@@ -16,11 +16,12 @@ from flask_caching import Cache
 
 from circdesk.contract.answers import Answer
 from circdesk.contract.headers import RawHeader
+from circdesk.db.commits import Commits
 from circdesk.db.generations import SECONDS, Generations
 from circdesk.settings import Settings
 
 # Without Redis nobody tells this process what others write to the database, such as a worker, an
-# import at the command line or a second api: so long it may not know.
+# import at the command line or a second api: so long it may not know that they have.
 MEMORY_SECONDS = 2
 # Together these are 64 MB of memory at most. Hardly any answer is as long as that.
 _MOST_ANSWERS = 256
@@ -53,14 +54,18 @@ class Ready:
     """An answer that is kept in memory, as it leaves for anonymous callers.
 
     Attributes:
-        seconds: For how long it is good.
+        began: When it began to be made, before anything was read; a time of `time.monotonic`.
+        seconds: For how long it is good, whatever others commit.
+        longest: For how long it is good while nobody commits anything.
         resources: What it depends on.
         whole: Its headers.
         not_modified: Those of a 304 to who has it already.
     """
 
     kept: Kept
+    began: float
     seconds: float
+    longest: float
     resources: Sequence[str]
     whole: Sequence[RawHeader]
     not_modified: Sequence[RawHeader]
@@ -82,12 +87,21 @@ class KeptAnswers:
         cache: The extension.
         generations: Those of the database; where they are out of reach, so are the answers.
         shared: Whether whoever changes the database tells this process, by Redis.
+        commits: Whether somebody did, where nobody tells; None where it cannot be asked.
     """
 
-    def __init__(self, cache: Cache, generations: Generations, *, shared: bool) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        generations: Generations,
+        *,
+        shared: bool,
+        commits: Commits | None = None,
+    ) -> None:
         self._cache = cache
         self._outage = generations.outage
         self.shared = shared
+        self._commits = commits
         self._backend: BaseCache
 
     def bind(self, app: flask.Flask, settings: Settings) -> None:
@@ -100,10 +114,8 @@ class KeptAnswers:
         """The answer with this key, if it is of these generations and not too old."""
         get = partial(self._backend.get, key)
         found = self._outage.attempt(get) if self.shared else get()
-        kept = found.kept if isinstance(found, Ready) else _read(found) if found else None
-        limit = found.seconds if isinstance(found, Ready) else seconds
-        good = kept is not None and kept.generations == generations and 0 <= kept.age < limit
-        return kept if good else None
+        kept = self._still_good(found) if isinstance(found, Ready) else _young(found, seconds)
+        return kept if kept is not None and kept.generations == generations else None
 
     def find_ready(self, key: str) -> Ready | None:
         """The answer in memory with this key, of whichever generations and age."""
@@ -111,9 +123,15 @@ class KeptAnswers:
         return ready
 
     def age_of(self, ready: Ready) -> float | None:
-        """Seconds since an answer in memory was made; None where that is too long ago."""
+        """The age in seconds of an answer in memory, of whichever generations; None if too old.
+
+        While nobody commits anything, its time begins anew whenever that is known, until it has
+        lasted for the longest.
+        """
         age = ready.kept.age
-        return age if 0 <= age < ready.seconds else None
+        until = self._commits.unchanged_until(ready.began) if self._commits else -math.inf
+        lasts = age < ready.seconds or monotonic() - until < ready.seconds
+        return age if lasts and 0 <= age < ready.longest else None
 
     def keep(self, key: str, kept: Kept, seconds: int) -> None:
         """Keep an answer in Redis for so many seconds, if it is not too long."""
@@ -124,16 +142,28 @@ class KeptAnswers:
     def keep_ready(self, key: str, ready: Ready) -> None:
         """Keep an answer in memory, if it is not too long."""
         if len(ready.kept.body) <= _LONGEST_BODY:
-            # The backend counts from the last full second.
-            self._backend.set(key, ready, timeout=math.ceil(ready.seconds) + 1)
+            # It says itself how long it is good. Where all have one timeout, the backend gives up
+            # the oldest for a new one, and not those that change most often.
+            self._backend.set(key, ready, timeout=SECONDS)
+
+    def _still_good(self, ready: Ready) -> Kept | None:
+        return ready.kept if self.age_of(ready) is not None else None
 
 
-def memory_seconds(seconds: int) -> float:
+def memory_seconds(seconds: int) -> tuple[float, float]:
     """For how long an answer that is good for so long may be kept in memory.
 
-    Answers that were made together must not all be made anew together.
+    The first is for whatever others commit, the second while nobody commits anything. Answers that
+    were made together must not all be made anew together.
     """
-    return random.uniform(0.75, 1) * min(seconds, MEMORY_SECONDS)  # noqa: S311  It is no secret.
+    share = random.uniform(0.75, 1)  # noqa: S311  It is no secret.
+    return share * min(seconds, MEMORY_SECONDS), share * seconds
+
+
+def _young(text: bytes | None, seconds: int) -> Kept | None:
+    """What was kept, and is not older than that."""
+    kept = _read(text) if text else None
+    return kept if kept is not None and 0 <= kept.age < seconds else None
 
 
 def _write(kept: Kept) -> bytes:
