@@ -14,7 +14,8 @@ from circdesk.contract.answers import (
     start,
     to_json,
 )
-from circdesk.contract.operations import Operation, compile_operation
+from circdesk.contract.compiling import compile_operation
+from circdesk.contract.operations import Operation
 from circdesk.contract.representations import Representation
 from circdesk.contract.requests import InternalError, NotFound
 from circdesk.contract.schemas import Schemas

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from circdesk.contract.compiling import compile_operation
 from circdesk.contract.documents import Bundle, ContractError, find_operations
 from circdesk.contract.handlers import find_handlers, handler_arguments
 from circdesk.contract.kept_bundle import kept_bundle
-from circdesk.contract.operations import Operation, Response, compile_operation
+from circdesk.contract.operations import Operation, Response
 from circdesk.contract.schemas import Schemas
 from circdesk.contract.soundness import is_sound
 
