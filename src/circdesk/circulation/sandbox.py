@@ -13,9 +13,9 @@ from circdesk.audit.entries import record
 from circdesk.circulation.models import SandboxClock
 from circdesk.circulation.periodic import forget, run_due
 from circdesk.circulation.time import is_sandbox, offset
+from circdesk.contract.formats import parse_date_time
 from circdesk.contract.problems import Problem, fault
 from circdesk.contract.requests import NotFound
-from circdesk.contract.schemas import parse_date_time
 from circdesk.db.unit_of_work import sessions_of, unit_of_work_before
 from circdesk.events.recording import describe_event, record_events
 

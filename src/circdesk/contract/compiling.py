@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 from circdesk.contract.documents import ContractError, resolve
+from circdesk.contract.formats import PARSERS
 from circdesk.contract.operations import Body, Operation, Response, argument_name
 from circdesk.contract.parameters import Defaults, Parameters
-from circdesk.contract.schemas import PARSERS, Check, Schemas
+from circdesk.contract.schemas import Check, Schemas
 
 JSON = dict[str, Any]
 

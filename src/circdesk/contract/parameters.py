@@ -7,8 +7,9 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from circdesk.contract.documents import ContractError, resolve
+from circdesk.contract.formats import PARSERS
 from circdesk.contract.problems import fault
-from circdesk.contract.schemas import PARSERS, Check, Schemas, json_pointer
+from circdesk.contract.schemas import Check, Schemas, json_pointer
 
 JSON = dict[str, Any]
 Faults = list[dict[str, Any]]

@@ -1,17 +1,14 @@
 """Schemas, compiled once: OpenAPI 3.0 keywords are translated, then `jsonschema_rs` compiles."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any, NamedTuple
-from uuid import UUID
-from zoneinfo import available_timezones
 
 import jsonschema_rs
 import orjson
 
 from circdesk.contract.documents import ContractError
+from circdesk.contract.formats import FORMATS, FORMATS_READ
 
 JSON = dict[str, Any]
 
@@ -63,75 +60,6 @@ def _or_null(schema: JSON) -> JSON:
     return schema
 
 
-def parse_date_time(text: str) -> datetime:
-    """An RFC 3339 time as an aware datetime in UTC.
-
-    Raises:
-        ValueError: It is no such time, a leap second, or not within the years 1 to 9999 in UTC.
-    """
-    if not _DATE_TIME.fullmatch(text):
-        raise ValueError("not an RFC 3339 time")
-    try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("out of range in UTC") from error
-
-
-_DATE_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII
-)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-
-
-def parse_date(text: str) -> date:
-    """An RFC 3339 full-date.
-
-    Raises:
-        ValueError: It is no such date, or not within the years 1 to 9999.
-    """
-    if not _DATE.fullmatch(text):
-        raise ValueError("not an RFC 3339 date")
-    return date.fromisoformat(text)
-
-
-def parse_structured_string(text: str) -> str:
-    """What a string of a structured header says (RFC 8941, 3.3.3); a bare text says itself."""
-    if not text.startswith('"'):
-        return text
-    return _ESCAPED.sub(r"\1", text[1:-1])
-
-
-_ESCAPED = re.compile(r"\\(.)")
-
-
-def _is_readable_by(parse: Callable[[str], object]) -> Callable[[str], bool]:
-    def is_readable(text: str) -> bool:
-        try:
-            parse(text)
-        except ValueError:
-            return False
-        return True
-
-    return is_readable
-
-
-# The Rust library knows the other formats; this one needs Python's data.
-_FORMATS: dict[str, Callable[[str], bool]] = {"time-zone": available_timezones().__contains__}
-# What is read must also keep Python's own limits, which are narrower: no year 0, no leap second.
-# What is answered was made within them; a list's times would cost 5 µs each to prove it.
-_FORMATS_READ = _FORMATS | {
-    "date-time": _is_readable_by(parse_date_time),
-    "date": _is_readable_by(parse_date),
-}
-
-# What a checked string of a format becomes before a handler gets it.
-PARSERS: dict[str, Callable[[str], Any]] = {
-    "date-time": parse_date_time,
-    "date": parse_date,
-    "uuid": UUID,
-    "idempotency-key": parse_structured_string,
-}
-
 # Finding every violation costs 10 µs for each, on the event loop: beyond this many values one
 # violation must do.
 _MOST_VALUES = 1000
@@ -169,7 +97,7 @@ class Schemas:
         key = orjson.dumps(schema), answered
         if key not in self._checks:
             try:
-                validator = self._compile(schema, _FORMATS if answered else _FORMATS_READ)
+                validator = self._compile(schema, FORMATS if answered else FORMATS_READ)
             except jsonschema_rs.ValidationError as error:
                 raise ContractError(f"a schema cannot be compiled: {error.message}") from error
             self._checks[key] = Check(validator)

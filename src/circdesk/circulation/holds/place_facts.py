@@ -31,7 +31,7 @@ from circdesk.circulation.holds.titles import Place, Title, TitleCopy, load_copi
 from circdesk.circulation.models import Hold, LoanPolicy
 from circdesk.circulation.policies.calendars import Calendar
 from circdesk.circulation.policies.matching import find_rules
-from circdesk.contract.schemas import parse_date
+from circdesk.contract.formats import parse_date
 from circdesk.visits import Caller
 
 JSON = dict[str, Any]
