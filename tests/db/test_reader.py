@@ -22,9 +22,10 @@ PREPARED = "SELECT count(*) FROM pg_prepared_statements WHERE name <> ''"
 
 @pytest.fixture
 def connection(engine: Engine) -> Iterator[PatientConnection]:
-    """The driver's connection of a pool's connection."""
+    """The driver's connection of a pool's connection, on which nobody has prepared anything."""
     proxy = engine.raw_connection()
     driver: Any = proxy.dbapi_connection
+    driver.execute("DEALLOCATE ALL", prepare=False)
     yield driver
     proxy.invalidate()
 
