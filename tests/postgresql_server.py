@@ -33,6 +33,17 @@ def postgresql_server(prefix: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def quiet_postgresql_server(prefix: str) -> Iterator[Any]:
+    """A server of one's own that commits nothing by itself."""
+    with postgresql_server(prefix) as server:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET autovacuum = off")
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+@contextlib.contextmanager
 def replica_of(primary: Any, prefix: str) -> Iterator[Any]:
     """A server that follows another one by streaming replication, until the end of the block.
 

@@ -25,7 +25,7 @@ from circdesk.db.commits import Commits
 from circdesk.db.engine import make_engine
 from circdesk.db.unit_of_work import make_sessions, unit_of_work
 from circdesk.settings import Settings
-from tests.postgresql_server import frozen, new_database, postgresql_server, stopped
+from tests.postgresql_server import frozen, new_database, quiet_postgresql_server, stopped
 
 DEADLINE = 1
 PATIENCE = 30
@@ -39,11 +39,7 @@ Connect = Callable[[], Any]
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
     """A PostgreSQL on which nobody does anything by himself."""
-    with postgresql_server("circdesk-commits-") as server:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET autovacuum = off")
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
+    with quiet_postgresql_server("circdesk-commits-") as server:
         yield server
 
 

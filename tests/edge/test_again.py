@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from circdesk.app import create_app
 from circdesk.contract.door import Door
 from circdesk.db.generations import MEMORY
 from circdesk.edge import again
@@ -141,20 +140,6 @@ def test_what_has_changed_is_asked_for_anew(settings: Settings, kept_path: str, 
             return [before, await reaches_the_door(app, kept_path)]
 
     assert asyncio.run(run()) == [False, True]
-
-
-def test_who_has_no_place_left_is_refused_at_the_door(settings: Settings, kept_path: str) -> None:
-    small = settings.model_copy(update={"rate_limits": "anonymous=3/hour"})
-
-    async def run() -> list[Reply]:
-        app = create_app(small)
-        async with app._lifespan(app):
-            return [await ask(app, kept_path) for _ in range(5)]
-
-    replies = asyncio.run(run())
-
-    assert [reply.status for reply in replies] == [200, 200, 200, 429, 429]
-    assert [remaining(reply) for reply in replies] == [2, 1, 0, 0, 0]
 
 
 def test_what_was_told_first_is_forgotten_first(

@@ -29,7 +29,7 @@ from circdesk.settings import Settings
 from tests.auth.serving import serving
 from tests.circulation.conftest import Library
 from tests.conftest import CountQueries
-from tests.postgresql_server import new_database, postgresql_server, stopped
+from tests.postgresql_server import new_database, quiet_postgresql_server, stopped
 from tests.redis_server import RedisServer
 
 # For so long a process may not know what another one has committed.
@@ -44,11 +44,7 @@ ON_POSTGRESQL = pytest.mark.parametrize("alone", ["postgresql"], indirect=True)
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
     """A PostgreSQL that commits nothing by itself."""
-    with postgresql_server("circdesk-kept-") as server:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET autovacuum = off")
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
+    with quiet_postgresql_server("circdesk-kept-") as server:
         yield server
 
 
