@@ -36,7 +36,7 @@ from circdesk.edge.kept import KeptAnswers
 from circdesk.edge.limits import RateLimits
 from circdesk.edge.metrics import forget_pool, watch_pool
 from circdesk.edge.metrics_page import MetricsPage
-from circdesk.edge.middlewares import before_the_door
+from circdesk.edge.middlewares import Middleware, before_the_door
 from circdesk.edge.policies import Buckets, read_policies
 from circdesk.edge.reads import Reads
 from circdesk.edge.refusals import refuse
@@ -84,15 +84,12 @@ def create_app(settings: Settings) -> ContractApp:
         # An answer that is kept needs neither a unit of work nor what goes on in it.
         make_view=caching.around(_make_views(parts)),
         pages={page: make_page_view(sessions, page) for page in pages},
-        # Whatever passes the door keeps to the contract, and probes need no thread of Flask's.
-        middlewares=[
-            *before_the_door(settings),
-            *([] if settings.redis_url else [partial(Again, caching=caching, limits=limits)]),
-            Compression,
+        middlewares=_middlewares(
+            parts,
             _make_door(parts, GuardedDoor(limits, buckets, parts.authenticator, refuse), pages),
-            *([] if settings.redis_url else [partial(AtOnce, caching=caching, limits=limits)]),
-            partial(Beside, contract=contract, probes=parts.probes),
-        ],
+            caching,
+            limits,
+        ),
         around=limits.around,
         at_end=parts.at_end.close,
         threads=settings.threads,
@@ -156,6 +153,25 @@ def _make_views(parts: _Parts) -> MakeView:
     parts.at_end.callback(replica.close)
     positions = make_positions(settings.redis_url)
     return Reads(replica, positions, settings.secret_key.get_secret_value()).around(make_view)
+
+
+def _middlewares(
+    parts: _Parts, door: Middleware, caching: Caching, limits: RateLimits
+) -> list[Middleware]:
+    """All middlewares, the outermost first.
+
+    Whatever passes the door keeps to the contract, and probes need no thread of Flask's. What is
+    kept in memory, where no Redis is waited for, is answered around the door.
+    """
+    in_memory = parts.settings.redis_url is None
+    return [
+        *before_the_door(parts.settings),
+        *([partial(Again, caching=caching, limits=limits)] if in_memory else []),
+        Compression,
+        door,
+        *([partial(AtOnce, caching=caching, limits=limits)] if in_memory else []),
+        partial(Beside, contract=parts.contract, probes=parts.probes),
+    ]
 
 
 def _make_door(parts: _Parts, guard: GuardedDoor, pages: Iterable[WebPage]) -> partial[Door]:

@@ -72,12 +72,13 @@ class Reader:
         """The names of what is prepared, by its text and the types of its parameters."""
         return self._connection._prepared._names  # noqa: SLF001  psycopg tells nobody.
 
+    # psycopg's own way is taken, so that a text is the same to it here and by the cursor.
     def _take_apart(self, text: str, values: Mapping[str, Any]) -> _Known:
         query: Any = PostgresQuery(self._transformer)
         query.convert(text, values)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        known = _Known(query.query, query._order or (), query._want_formats)  # noqa: SLF001
+        known = _Known(query.query, query._order or (), query._want_formats)  # noqa: SLF001  As above.
         self._known[text] = known
         return known
 

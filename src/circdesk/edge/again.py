@@ -19,7 +19,8 @@ from circdesk.edge.metrics import count_cache
 from circdesk.edge.requests import REQUEST_ID
 from circdesk.visits import Visit
 
-# As many as there are answers in memory; what was first told goes first.
+# As many as there are answers in memory, and at most as much of it again: outdated or compressed
+# ones. What was first told goes first.
 _MOST = 256
 # They differ between requests that are answered the same: they tell who asks, or name the request,
 # which is read before. All others make another request, so that none is forgotten that matters.
@@ -81,9 +82,9 @@ class Again:
         await send({"type": "http.response.body", "body": told.body})
 
     def _headers_of_its_own(self, told: _Told, scope: Scope) -> list[RawHeader] | None:
-        """What an answer says of the request; None where it is not good any more, or for nobody.
+        """What an answer says of the request; None where it is not good any more.
 
-        Who has no place left under the limits is refused further in.
+        None also where the limits leave no place: who has none is refused further in.
         """
         age = self._caching.age_of(told.ready)
         if age is None:
