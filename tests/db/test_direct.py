@@ -1,11 +1,13 @@
 """Reads past SQLAlchemy's connection tell what they would tell with it."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from sqlalchemy import (
     JSON,
@@ -37,6 +39,7 @@ from circdesk.db import direct, rows
 from circdesk.db.base import UtcDateTime
 from circdesk.db.direct import DirectEngine
 from circdesk.db.errors import DatabaseUnavailable
+from circdesk.db.pool import LendingPool
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from tests.conftest import CountQueries
 
@@ -138,7 +141,8 @@ class TestWithinATransaction:
         assert rows.read_rows(session, select(here.c.n)) == []
 
     def test_a_server_that_is_away_is_told_as_by_sqlalchemy(self, engine: Engine) -> None:
-        away = DirectEngine(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing"))
+        nothing = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
+        away = DirectEngine(create_engine(nothing, poolclass=LendingPool))
         with pytest.raises(OperationalError) as caught:
             away.read(EVERYTHING, {"name": "Ada"})
 
@@ -170,18 +174,77 @@ class TestErrors:
         assert "[SQL parameters hidden due to hide_parameters=True]" in str(ours)
 
     def test_a_connection_that_is_lost_is_left_and_the_next_read_has_another(
-        self, sessions: Sessions, engine: Engine
+        self, sessions: Sessions
     ) -> None:
-        mine = select(func.pg_backend_pid().label("pid"))
         lost = select(func.pg_terminate_backend(func.pg_backend_pid()).label("ended"))
         with pytest.raises(DatabaseUnavailable), unit_of_work(sessions, writing=False) as session:
             rows.read_rows(session, lost)
 
-        # The pool gives its connections in turn, and the one that is lost is among them.
-        pool: Any = engine.pool
-        for _ in range(pool.checkedin()):
-            with unit_of_work(sessions, writing=False) as session:
-                assert len(rows.read_rows(session, mine)) == 1
+        with unit_of_work(sessions, writing=False) as session:
+            assert len(rows.read_rows(session, BACKEND)) == 1
+
+    def test_a_read_is_sent_again_where_the_server_has_closed_the_connection(
+        self, sessions: Sessions, engine: Engine
+    ) -> None:
+        with connected(engine, 2) as pids:
+            pass
+        end_backends(engine, pids)
+
+        with unit_of_work(sessions, writing=False) as session:
+            (row,) = rows.read_rows(session, BACKEND)
+
+        assert row.pid not in pids
+
+    def test_all_connections_are_made_anew_where_the_server_has_closed_one(
+        self, sessions: Sessions, engine: Engine
+    ) -> None:
+        with connected(engine, 2) as pids:
+            pass
+        end_backends(engine, pids[:1])
+
+        with unit_of_work(sessions, writing=False) as session:
+            rows.read_rows(session, BACKEND)
+        with connected(engine, 2) as later:
+            pass
+
+        assert not {*pids} & {*later}
+
+    def test_a_read_that_has_waited_in_vain_is_not_sent_again(
+        self, sessions: Sessions, engine: Engine
+    ) -> None:
+        forever = select(func.pg_sleep(60).label("slept"))
+        with engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+        driver.patience = 0.2
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable), unit_of_work(sessions, writing=False) as session:
+            rows.read_rows(session, forever)
+
+        # The next one would have had the patience of the settings.
+        assert driver.closed
+        assert time.monotonic() - began < 1.5
+
+
+BACKEND = select(func.pg_backend_pid().label("pid"))
+
+
+@contextlib.contextmanager
+def connected(engine: Engine, count: int) -> Iterator[list[int]]:
+    """Hold so many connections at once; what serves them, and is used next, in this order."""
+    with contextlib.ExitStack() as held:
+        connections = [held.enter_context(engine.connect()) for _ in range(count)]
+        yield [connection.scalar(BACKEND) or 0 for connection in connections]
+
+
+def end_backends(engine: Engine, pids: list[int]) -> None:
+    """Let the server close connections that nobody uses."""
+    with psycopg.connect(_plain_url(engine), autocommit=True) as other:
+        for pid in pids:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def _plain_url(engine: Engine) -> str:
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def test_only_what_needs_no_transaction_goes_past_sqlalchemy(sessions: Sessions) -> None:

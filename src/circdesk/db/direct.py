@@ -25,9 +25,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import Pool, PoolProxiedConnection
+from sqlalchemy.pool import ManagesConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from circdesk.db.patience import NoAnswer
+from circdesk.db.pool import LendingPool
 from circdesk.db.reader import Reader
 
 AnySelect = Select[*tuple[Any, ...]]
@@ -53,12 +55,12 @@ class UnheardEngine(Engine):
         self.update_execution_options(**engine.get_execution_options(), **options)
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> LendingPool:
         """The other's."""
-        return self._listened_to.pool
+        return self._listened_to.pool  # type: ignore[return-value]  # All engines here have one.
 
     @pool.setter
-    def pool(self, pool: Pool) -> None:
+    def pool(self, pool: object) -> None:
         """It has none of its own."""
 
 
@@ -86,13 +88,25 @@ class DirectEngine(UnheardEngine):
         if compiled is None:
             return None
         try:
-            connection = self.pool.connect()
+            return self._read_once(compiled, values)
+        except DBAPIError as error:
+            if not error.connection_invalidated or isinstance(error.orig, NoAnswer):
+                raise
+            # The server has closed it since it was last used. To ask before each read whether it
+            # has would let another thread go first; a read can as well be sent again.
+            self.pool.renew()
+            return self._read_once(compiled, values)
+
+    def _read_once(self, compiled: "_Compiled", values: Values) -> Sequence[AnyRow]:
+        pool = self.pool
+        try:
+            entry = pool.take()
         except psycopg.Error as error:
             raise _wrapped(error, self.dialect) from error
         try:
-            return compiled.run(connection, values)
+            return compiled.run(entry, values)
         finally:
-            connection.close()
+            pool.give_back(entry)
 
 
 _BEGIN = text("BEGIN")
@@ -121,7 +135,7 @@ def execute(connection: Connection, statement: _Statement, values: Values) -> Se
     if connection.dialect.name == "postgresql" and not connection.dispatch.before_cursor_execute:
         compiled = _compile(statement, connection.dialect)
     if compiled is not None:
-        return compiled.run(connection, values)
+        return compiled.run(connection.connection, values)
     result = connection.execute(statement, values)
     return result.all() if result.returns_rows else ()
 
@@ -151,12 +165,9 @@ class _Compiled:
         self._make_row: Callable[[Iterable[Any]], AnyRow] = partial(tuple.__new__, row)
         self._processes: list[tuple[int, _Process]] | None = None
 
-    def run(
-        self, connection: Connection | PoolProxiedConnection, values: Values
-    ) -> Sequence[AnyRow]:
+    def run(self, connection: ManagesConnection, values: Values) -> Sequence[AnyRow]:
         """What the statement answers on a connection, which is left where it is lost."""
-        proxy = connection.connection if isinstance(connection, Connection) else connection
-        driver: Any = proxy.dbapi_connection
+        driver: Any = connection.dbapi_connection
         text, sent = self._bind(values)
         try:
             return self._rows(driver.reader, driver.reader.run(text, sent))

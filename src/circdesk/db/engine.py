@@ -14,12 +14,13 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from circdesk.db.direct import DirectEngine, UnheardEngine
 from circdesk.db.errors import busy
 from circdesk.db.generations import generations_for
 from circdesk.db.patience import PatientConnection, PlainCursor, patience_beyond
+from circdesk.db.pool import LendingPool
 from circdesk.db.reader import Reader
 from circdesk.db.turns import Turns, WritingInTurn, turns_at
 from circdesk.settings import Settings
@@ -257,13 +258,16 @@ def _postgresql_arguments(seconds: float) -> dict[str, Any]:
 
 
 def _refuse_dead_connection(
-    connection: Any, _entry: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+    connection: Any, _entry: ConnectionPoolEntry, proxy: PoolProxiedConnection | None
 ) -> None:
     """Replace the pool's connections when the server has closed this one.
 
     An idle connection has nothing to read, except its end. Asking the socket takes microseconds,
-    where the usual ping is a round trip as long as a small read.
+    where the usual ping is a round trip as long as a small read. Who takes one without a proxy
+    finds out by itself.
     """
+    if proxy is None:
+        return
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
@@ -272,7 +276,9 @@ def _refuse_dead_connection(
 
 def _pool(settings: Settings) -> dict[str, Any]:
     return {
-        "poolclass": QueuePool,
+        "poolclass": LendingPool,
+        # So a few are in use all the time, and what the server keeps for them stays at hand.
+        "pool_use_lifo": True,
         "pool_size": settings.threads + LOOK_UP_THREADS + REFRESH_THREADS + WATCH_THREADS,
         "max_overflow": 0,
         "pool_timeout": settings.database_timeout_seconds,

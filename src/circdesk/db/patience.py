@@ -9,6 +9,10 @@ from psycopg.pq import TransactionStatus
 from circdesk.db.reader import Reader
 
 
+class NoAnswer(psycopg.OperationalError):
+    """A server did not answer in time, and was hung up on."""
+
+
 class PlainCursor(psycopg.Cursor[Any]):
     """A cursor that describes its columns with tuples.
 
@@ -44,7 +48,7 @@ class PatientConnection(psycopg.Connection[Any]):
     reader: Reader
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for an answer; it is an OperationalError when none comes in time."""
+        """Wait for an answer. Raises NoAnswer where none comes in time."""
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except psycopg.OperationalError as error:
@@ -53,7 +57,7 @@ class PatientConnection(psycopg.Connection[Any]):
             if self.info.transaction_status is not TransactionStatus.ACTIVE:
                 raise
             self.close()
-            raise psycopg.OperationalError("the server did not answer in time") from error
+            raise NoAnswer("the server did not answer in time") from error
 
 
 def patience_beyond(seconds: float) -> float:
