@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from circdesk.edge import release
 from circdesk.edge.release import hash_files, release_of
 from circdesk.settings import Settings
 
@@ -46,3 +49,17 @@ def test_it_is_this_code_and_contract_with_the_currency_of_amounts(settings: Set
     assert release_of(other) != release_of(settings)
     moved = settings.model_copy(update={"public_url": "https://library.example"})
     assert release_of(moved) == release_of(settings)
+
+
+def test_what_is_kept_beside_the_contract_is_no_part_of_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = tmp_path / "contract"
+    write(contract, **{"openapi.yaml": "openapi: 3.1.0"})
+    monkeypatch.setattr(release, "directory", lambda _name: contract)
+    before = release_of(settings)
+    write(contract / "__pycache__", **{"bundle.json": "{}"})
+
+    assert release_of(settings) == before
+    write(contract / "paths", **{"books.yaml": "{}"})
+    assert release_of(settings) != before

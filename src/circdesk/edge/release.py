@@ -15,7 +15,9 @@ def release_of(settings: Settings) -> str:
     The number of a version would not do: between two of them the code changes, too.
     """
     package = Path(circdesk.__file__).parent
-    files = hash_files({"code": package.rglob("*.py"), "contract": directory("openapi").rglob("*")})
+    # What is kept beside the contract is made of it, by whoever starts first, at any moment.
+    contract = directory("openapi").rglob("*.yaml")
+    files = hash_files({"code": package.rglob("*.py"), "contract": contract})
     return f"{files} {settings.currency}"
 
 
