@@ -1,7 +1,6 @@
 """Visits: who is calling, from where, and what they may do."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -82,14 +81,22 @@ def network_of(address: str | None) -> str:
     return str(mapped or IPv6Network((int(parsed), 64), strict=False))
 
 
-@contextmanager
-def visiting(visit: Visit) -> Iterator[None]:
+class _Visiting(AbstractContextManager[None]):
+    __slots__ = ("_token", "_visit")
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._visit)
+
+    def __exit__(self, *_error: object) -> None:
+        _current.reset(self._token)
+
+
+def visiting(visit: Visit) -> AbstractContextManager[None]:
     """Make the visit the current one for the block."""
-    token = _current.set(visit)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return _Visiting(visit)
 
 
 def current_visit() -> Visit:

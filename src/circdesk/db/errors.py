@@ -3,7 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
 
 import psycopg
@@ -90,20 +90,30 @@ def as_problem(error: Exception) -> DatabaseUnavailable | None:
     return None
 
 
-@contextmanager
-def raises_problems() -> Iterator[None]:
-    """Raise what a driver's error in the block amounts to; all else as it is.
+def raise_problem(error: BaseException | None) -> None:
+    """Raise what a driver's error amounts to; nothing where it is none.
 
     Raises:
         DatabaseUnavailable, DatabaseBusy: As `as_problem` tells; the error is their cause.
     """
-    try:
-        yield
-    except (DBAPIError, PoolTimeoutError) as error:
-        problem = as_problem(error)
-        if problem is None:
-            raise
+    if isinstance(error, (DBAPIError, PoolTimeoutError)) and (problem := as_problem(error)):
         raise problem from error
+
+
+class _RaisesProblems(AbstractContextManager[None]):
+    def __enter__(self) -> None:
+        """Nothing is done before."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        raise_problem(error)
+
+
+_RAISES_PROBLEMS = _RaisesProblems()
+
+
+def raises_problems() -> AbstractContextManager[None]:
+    """A block that raises what a driver's error in it amounts to, and all else as it is."""
+    return _RAISES_PROBLEMS
 
 
 def as_unknown_outcome(error: DBAPIError) -> OutcomeUnknown | None:

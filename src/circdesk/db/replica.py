@@ -11,11 +11,10 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
+from sqlalchemy.orm import Session, SessionTransaction
 
 from circdesk.db.engine import READING, WRITING
 from circdesk.db.errors import DatabaseBusy, DatabaseUnavailable, raises_problems
@@ -114,7 +113,6 @@ class Replica:
         self._primary = primary.execution_options(**{READING: True})
         self._engine = engine.execution_options(**{READING: True, WRITING: False})
         self._sessions = sessions
-        self._make = sessionmaker(self._engine, class_=ReplicaSession, autoflush=False)
         # Whatever is wrong with it, the watch goes on.
         self._outage = Outage("replica", (Exception,))
         self._samples: deque[_Sample] = deque()
@@ -134,7 +132,7 @@ class Replica:
         Args:
             position: What must have been replayed; 0 for whatever has been.
         """
-        make: Any = partial(self._make, info={_POSITION: position})
+        make = partial(ReplicaSession, self._engine, info={_POSITION: position})
         return replace(self._sessions, reading=make)
 
     def written(self) -> int:

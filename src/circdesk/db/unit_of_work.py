@@ -1,7 +1,7 @@
 """Units of work: one session, one transaction, opened and committed in one place."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from circdesk.db.direct import begin
 from circdesk.db.engine import reading_engine, writing_engine
-from circdesk.db.errors import as_unknown_outcome, raises_problems
+from circdesk.db.errors import as_unknown_outcome, raise_problem, raises_problems
 from circdesk.db.together import Together
 from circdesk.db.touches import WritingSession, tell_touched
 from circdesk.db.versions import as_conflict
@@ -34,11 +34,38 @@ _current: ContextVar[Session] = ContextVar("circdesk_session")
 
 
 class ReadingSession(Session):
-    """A session that only reads; a change in it is a programming error and never stored."""
+    """A session that only reads; a change in it is a programming error and never stored.
+
+    Most that is read is read past it. To make a whole session takes as long as such a read, so
+    that it becomes one only where more is asked of it than what its engine is.
+    """
+
+    def __init__(self, bind: Engine, *, info: Mapping[str, Any]) -> None:
+        self._engine = bind
+        vars(self)["info"] = {**info}
+
+    def __getattr__(self, name: str) -> Any:
+        """Become a whole session, to which nothing is missing."""
+        if self._is_whole:
+            raise AttributeError(name)
+        super().__init__(self._engine, autoflush=False)
+        return getattr(self, name)
+
+    @property
+    def _is_whole(self) -> bool:
+        return "_transaction" in vars(self)
+
+    def get_bind(self, *asked: Any, **options: Any) -> Engine | Connection:
+        """Its engine, whatever is read."""
+        return super().get_bind(*asked, **options) if self._is_whole else self._engine
+
+    def in_transaction(self) -> bool:
+        """Whether it has begun one."""
+        return self._is_whole and super().in_transaction()
 
     def close(self) -> None:
-        """End it; what was read past it, which is most, has left nothing that could end."""
-        if self.in_transaction() or self.identity_map:
+        """End it; what was read past it has left nothing that could end."""
+        if self._is_whole:
             super().close()
 
 
@@ -77,7 +104,7 @@ def make_sessions(engine: Engine) -> Sessions:
     # A session knows where it comes from; see `sessions_of`.
     info: dict[str, Any] = {}
     sessions = Sessions(
-        reading=partial(ReadingSession, reading_engine(engine), autoflush=False, info=info),
+        reading=partial(ReadingSession, reading_engine(engine), info=info),
         # What is written may be shown after the commit, without a query to read it again.
         writing=sessionmaker(writing, class_=WritingSession, expire_on_commit=False, info=info),
         storing=Together(partial(_store, writing), at_once=_COMMITS_AT_ONCE[engine.dialect.name]),
@@ -86,8 +113,7 @@ def make_sessions(engine: Engine) -> Sessions:
     return sessions
 
 
-@contextmanager
-def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
+def unit_of_work(sessions: Sessions, *, writing: bool) -> AbstractContextManager[Session]:
     """Open a session and make it the current one; commit what it wrote unless the block raises.
 
     Units of work may be nested; each has a transaction of its own.
@@ -98,14 +124,37 @@ def unit_of_work(sessions: Sessions, *, writing: bool) -> Iterator[Session]:
         DatabaseBusy: A lock, a deadlock or a deadline was in the way; nothing was stored.
         ChangedMeanwhile, PreconditionFailed: A row changed after it was read; nothing was stored.
     """
-    session = sessions.writing() if writing else sessions.reading()
+    return _writing(sessions) if writing else _Reading(sessions)
+
+
+class _Reading(AbstractContextManager[Session]):
+    """A unit of work that only reads."""
+
+    __slots__ = ("_session", "_token")
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._session = sessions.reading()
+
+    def __enter__(self) -> Session:
+        self._token = _current.set(self._session)
+        return self._session
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        _current.reset(self._token)
+        with raises_problems():
+            self._session.close()
+        raise_problem(error)
+
+
+@contextmanager
+def _writing(sessions: Sessions) -> Iterator[Session]:
+    session = sessions.writing()
     token = _current.set(session)
     try:
         # The session's own context manager closes it, which rolls back what is not committed.
         with raises_problems(), session:
             yield session
-            if writing:
-                _end(session, sessions)
+            _end(session, sessions)
     except StaleDataError as error:
         raise as_conflict(session) from error
     finally:
