@@ -98,11 +98,11 @@ class TestMakeAnswer:
     def test_what_a_handler_returns_becomes_an_answer(
         self, operation: Operation, returned: Any, answer: Answer
     ) -> None:
-        assert make_answer(operation, returned, {}) == answer
+        assert make_answer(operation, returned) == answer
 
     def test_a_stream_is_handed_on_unread(self, operation: Operation) -> None:
         chunks = iter([b"a", b"b"])
-        answer = make_answer(operation, Stream("text/csv", chunks), {})
+        answer = make_answer(operation, Stream("text/csv", chunks))
         assert answer == Answer(200, "text/csv", chunks)
         assert [*chunks] == [b"a", b"b"]
 
@@ -118,10 +118,10 @@ class TestMakeAnswer:
             "304": {"headers": headers},
         }
         operation = compile_operation(document, "/a", "get", Schemas(document))
-        answer = make_answer(operation, page, {})
+        answer = make_answer(operation, page)
         assert (answer.status, answer.media_type, answer.body) == (200, "application/json", b"{}")
         assert {*answer.headers} == {"etag", "cache-control"}
-        unchanged = make_answer(operation, page, {"if-none-match": answer.headers["etag"]})
+        unchanged = make_answer(operation, page, lambda: {"if-none-match": answer.headers["etag"]})
         assert unchanged == Answer(304, None, b"", answer.headers)
 
     @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ class TestMakeAnswer:
         self, operation: Operation, returned: Any, message: str
     ) -> None:
         with pytest.raises(ContractBroken) as caught:
-            make_answer(operation, returned, {})
+            make_answer(operation, returned)
         assert str(caught.value) == message
 
     def test_a_lone_surrogate_does_not_leave(self, operation: Operation) -> None:
         with pytest.raises(TypeError):
-            make_answer(operation, {"id": "\ud800"}, {})
+            make_answer(operation, {"id": "\ud800"})
 
 
 class TestProblemAnswer:

@@ -6,8 +6,9 @@ module; house rules see to it that the contract declares them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 from werkzeug.wsgi import ClosingIterator
@@ -32,14 +33,13 @@ class Stream:
     chunks: Iterable[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A status, headers and a body, ready to be sent."""
 
     status: int
     media_type: str | None
     body: bytes | Iterable[bytes]
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def with_headers(self, headers: Mapping[str, str]) -> "Answer":
         """The same answer with these headers, too."""
@@ -84,17 +84,20 @@ def start(answer: Answer, environ: Environ, start_response: Callable[..., Any]) 
     return answer.body
 
 
-def make_answer(operation: Operation, returned: Any, request_headers: Mapping[str, str]) -> Answer:
+def make_answer(
+    operation: Operation, returned: Any, request_headers: Callable[[], Mapping[str, str]] = dict
+) -> Answer:
     """The answer for what a handler returned: `body`, `(body, status)` or with headers.
 
-    A body is a JSON value, None for no content, a `Stream` or a `Representation`.
+    A body is a JSON value, None for no content, a `Stream` or a `Representation`, which alone
+    depends on the headers of the request.
 
     Raises:
         ContractBroken: The contract does not allow this answer.
     """
     body, status, headers = _unpack(operation, returned)
     if isinstance(body, Representation):
-        return _represent(operation, body, request_headers)
+        return _represent(operation, body, request_headers())
     if body is None:
         answer = Answer(status, None, b"", headers)
     elif isinstance(body, Stream):

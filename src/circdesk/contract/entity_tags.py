@@ -9,8 +9,12 @@ what is counted elsewhere, such as the copies of a book, spoils nobody's change.
 import hashlib
 import re
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+)  # fmt: skip
 _ENTITY_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
@@ -47,7 +51,12 @@ def listed_versions(if_match: str) -> frozenset[str] | None:
 
 def http_date(moment: datetime) -> str:
     """A moment as HTTP writes it, in whole seconds (RFC 9110, 5.6.7)."""
-    return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
+    # The names are English in any locale, which `strftime` does not promise.
+    year, month, day, hour, minute, second, weekday, *_ = moment.utctimetuple()
+    return (
+        f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} "
+        f"{hour:02}:{minute:02}:{second:02} GMT"
+    )
 
 
 def is_modified_since(if_modified_since: str, moment: datetime) -> bool:

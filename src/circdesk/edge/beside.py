@@ -38,7 +38,7 @@ class Beside:
             return
         with probing(self._probes), visiting(call.visit):
             returned = await self._handlers[operation.operation_id](**call.arguments)
-        await send_answer(make_answer(operation, returned, {}), scope, send)
+        await send_answer(make_answer(operation, returned), scope, send)
 
 
 def _coroutines(contract: Contract) -> Mapping[str, Handler]:

@@ -7,7 +7,7 @@ asked before any of this.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import flask
 from sqlalchemy.orm import Session
@@ -40,8 +40,6 @@ from circdesk.visits import visiting
 
 # What a 304 repeats of the answer that it stands for (RFC 9110, 15.4.5), beside its tag.
 _REPEATED = frozenset(("cache-control", "vary"))
-# The arguments for the edge in which a reader says what it has.
-_HAVING = ("if_none_match", "if_modified_since")
 
 
 class PreconditionRequired(Problem):
@@ -89,9 +87,11 @@ def expect_condition(session: Session, operation: Operation, call: Call) -> None
     def has(shown: Shown) -> bool:
         return not_modified(call, _tag(operation, shown), shown.updated_at)
 
-    if any(call.edge.get(name) is not None for name in _HAVING) and _shows_one(operation):
+    edge = call.edge
+    is_known = edge.get("if_none_match") is not None or edge.get("if_modified_since") is not None
+    if is_known and _shows_one(operation):
         expect_known(session, has)
-    if_match = call.edge.get("if_match")
+    if_match = edge.get("if_match")
     versions = None if if_match is None else listed_versions(if_match)
     if versions is not None:
         expect_versions(session, versions)
@@ -151,8 +151,9 @@ def _tag(operation: Operation, shown: Shown | None, answer: Answer | None = None
     if shown is not None and shown.content is not None and _shows_one(operation):
         release: str = flask.current_app.extensions["circdesk.release"]
         return entity_tag(release, shown.content.encode(), version)
-    answer = cast("Answer", answer)
-    return entity_tag(answer.media_type or "", cast("bytes", answer.body), version)
+    if answer is None or not isinstance(answer.body, bytes):
+        raise TypeError("what is made of a stream has no tag")
+    return entity_tag(answer.media_type or "", answer.body, version)
 
 
 def _reading(operation: Operation, call: Call) -> list[dict[str, Any]]:
@@ -182,7 +183,7 @@ def _current_tag(operation: Operation, call: Call, sessions: Sessions) -> str | 
     arguments = {name: call.arguments[name] for name in read.path_parameters.names}
     with visiting(call.visit), unit_of_work(sessions, writing=False) as session:
         try:
-            answer = make_answer(read, handler(**arguments), {})
+            answer = make_answer(read, handler(**arguments))
             return _tag(read, shown_version(session), answer)
         except Problem:
             return None

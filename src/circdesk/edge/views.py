@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import flask
 import structlog
@@ -70,7 +70,7 @@ def make_view_factory(
                 if not isinstance(answer.body, bytes):
                     # A stream still reads from the database; its end closes the unit of work.
                     body = ClosingIterator(answer.body, stack.pop_all().close)
-                    answer = replace(answer, body=body)
+                    answer = answer._replace(body=body)
             return _clearing(answer, call.visit)
 
         # What a read answers as JSON is whole, and it has neither conditions nor keys of writers.
@@ -128,7 +128,7 @@ def _answer(operation: Operation, returned: Any, environ: Environ) -> Answer:
     if isinstance(returned, Page):
         returned = list_answer(returned, environ["REQUEST_URI"])
     # What is asked of it here, `get`, werkzeug's headers answer as a mapping that ignores case.
-    headers = cast("Mapping[str, str]", EnvironHeaders(environ))
+    headers: Any = partial(EnvironHeaders, environ)
     return make_answer(operation, returned, headers)
 
 
