@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 import flask
-from flask.ctx import RequestContext
-from flask.globals import _cv_request
+from flask.ctx import AppContext, RequestContext
+from flask.globals import _cv_app, _cv_request
 from starlette.types import ASGIApp
 from werkzeug.routing import Rule
 
@@ -81,6 +81,24 @@ class RoutedFlask(flask.Flask):
         return answer
 
 
+class _AppContext(AppContext):
+    """Flask's context of an application that builds no URLs, and whose signals nobody hears."""
+
+    def __init__(self, app: flask.Flask) -> None:
+        self.app, self.url_adapter = app, None
+        self.g = app.app_ctx_globals_class()
+
+    def push(self) -> None:
+        self._token = _cv_app.set(self)
+
+    def pop(self, exc: BaseException | None = None) -> None:
+        try:
+            for function in reversed(self.app.teardown_appcontext_funcs):
+                function(exc)
+        finally:
+            _cv_app.reset(self._token)
+
+
 class _Context(RequestContext):
     """Flask's context of a request, whose `Request` is made where somebody asks for it.
 
@@ -90,7 +108,7 @@ class _Context(RequestContext):
     def __init__(self, app: RoutedFlask, environ: Environ) -> None:
         self.app: RoutedFlask = app
         self._environ = environ
-        self._app_context = app.app_context()
+        self._app_context = _AppContext(app)
 
     @cached_property
     def request(self) -> flask.Request:  # type: ignore[override]  # It is an attribute there.
