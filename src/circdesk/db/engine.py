@@ -277,8 +277,6 @@ def _refuse_dead_connection(
 def _pool(settings: Settings) -> dict[str, Any]:
     return {
         "poolclass": LendingPool,
-        # So a few are in use all the time, and what the server keeps for them stays at hand.
-        "pool_use_lifo": True,
         "pool_size": settings.threads + LOOK_UP_THREADS + REFRESH_THREADS + WATCH_THREADS,
         "max_overflow": 0,
         "pool_timeout": settings.database_timeout_seconds,
