@@ -141,7 +141,7 @@ def _by_relevance(session: Session, query: BookQuery, text: TextQuery, filters: 
         session,
         ranked.books,
         values={**search.values_of(text, engine), **filters.values},
-        sorts={"relevance": (ranked.rank.desc(),)},
+        sorts={"relevance": (ranked.order,)},
         query=query,
         present=book_rows.present,
         unique=ranked.book_id,

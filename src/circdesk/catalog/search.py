@@ -37,6 +37,8 @@ CANDIDATES = 10_000
 
 _INDEXED_AT_ONCE = 500
 
+_CONJUNCTIONS = {"postgresql": " & ", "sqlite": " AND "}
+
 _WORDS: BindParameter[str] = bindparam("held", type_=Text, literal_execute=True)
 
 
@@ -46,27 +48,27 @@ class Ranked(NamedTuple):
     Attributes:
         books: Selects them: `id` and `total`, which is how many they are, the same in each row.
         book_id: Their ids.
-        rank: How well they match, the better the higher.
+        order: By how well they match, the best first.
     """
 
     books: AnySelect
     book_id: ColumnElement[UUID]
-    rank: ColumnElement[float]
+    order: ColumnElement[float]
 
 
 def values_of(query: TextQuery, engine: str) -> dict[str, str | int]:
     """The values of the parameters of what this module selects for the query."""
-    strict, looser = query.terms, query.looser
-    parts = {
-        "strict": strict,
-        "strict_first": strict[:1],
-        "strict_rest": strict[1:],
-        "looser": looser,
-        "looser_first": looser[:1],
-        "looser_rest": looser[1:],
+    strict, looser = _rendered(query.terms, engine), _rendered(query.looser, engine)
+    conjunction = _CONJUNCTIONS[engine]
+    return {
+        "strict": conjunction.join(strict),
+        "strict_first": conjunction.join(strict[:1]),
+        "strict_rest": conjunction.join(strict[1:]),
+        "looser": conjunction.join(looser),
+        "looser_first": conjunction.join(looser[:1]),
+        "looser_rest": conjunction.join(looser[1:]),
+        "most_candidates": CANDIDATES + 1,
     }
-    texts = {name: _render(terms, engine) for name, terms in parts.items()}
-    return {**texts, "most_candidates": CANDIDATES + 1}
 
 
 def ranked(query: TextQuery, engine: str, conditions: tuple[Condition, ...]) -> Ranked:
@@ -78,7 +80,7 @@ def ranked(query: TextQuery, engine: str, conditions: tuple[Condition, ...]) -> 
 def _ranked(first: FromClause) -> Ranked:
     """The same objects for all searches of a kind, as the candidates are."""
     found = select(first, func.count().over().label("total")).subquery("ranked").c
-    return Ranked(select(found.book_id.label("id"), found.total), found.book_id, found.rank)
+    return Ranked(select(found.book_id.label("id"), found.total), found.book_id, found.rank.desc())
 
 
 def counted(query: TextQuery, engine: str, conditions: tuple[Condition, ...]) -> AnySelect:
@@ -124,13 +126,11 @@ def holds(engine: str) -> Condition:
 
 def values_held(terms: Iterable[Term], engine: str) -> dict[str, str]:
     """The value of the parameter of `holding` and of `holds`, for these terms."""
-    return {"held": _render(terms, engine)}
+    return {"held": _CONJUNCTIONS[engine].join(_rendered(terms, engine))}
 
 
-def _render(terms: Iterable[Term], engine: str) -> str:
-    if engine == "postgresql":
-        return " & ".join(term.postgresql() for term in terms)
-    return " AND ".join(term.sqlite() for term in terms)
+def _rendered(terms: Iterable[Term], engine: str) -> list[str]:
+    return [term.postgresql() if engine == "postgresql" else term.sqlite() for term in terms]
 
 
 def text_row(

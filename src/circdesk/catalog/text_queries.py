@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from circdesk.catalog.identifiers import InvalidIsbnError, normalize_isbn
 from circdesk.db.text import words
@@ -18,6 +17,8 @@ _WITHOUT_BLANKS = re.compile(
 )
 # How people say that what follows is an ISBN.
 _ISBN_SIGN = re.compile(r"\s*isbn(-1[03])?:?\s*", re.IGNORECASE)
+# Most words have none, and so are no ISBN.
+_DIGIT = re.compile(r"[0-9]")
 # PostgreSQL refuses words of 2 kB. Longer words than this are told apart by their beginning.
 _LONGEST_WORD = 100
 
@@ -27,8 +28,7 @@ Part = Literal["title", "people"]
 _LABELS: dict[Part, str] = {"title": "A", "people": "B"}
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """A word that must be found, or its beginning; anywhere, or in one part of the text."""
 
     word: str
@@ -47,8 +47,7 @@ class Term:
         return f'{part}"{self.word}"' + (" *" if self.is_beginning else "")
 
 
-@dataclass(frozen=True, slots=True)
-class TextQuery:
+class TextQuery(NamedTuple):
     """All of `terms` must be found; where no book has them all, `looser` is searched instead."""
 
     terms: tuple[Term, ...]
@@ -94,6 +93,8 @@ def _isbn_or_words(text: str) -> Iterable[str]:
 
 
 def _isbn(text: str) -> str | None:
+    if not _DIGIT.search(text):
+        return None
     try:
         return normalize_isbn(_ISBN_SIGN.sub("", text, count=1))
     except InvalidIsbnError:
@@ -103,4 +104,4 @@ def _isbn(text: str) -> str | None:
 def _loosened(term: Term) -> Term:
     is_long = len(term.word) >= _LETTERS_OF_A_BEGINNING or _WITHOUT_BLANKS.search(term.word)
     is_word = bool(is_long) and not term.word.isdigit()
-    return replace(term, is_beginning=term.is_beginning or is_word)
+    return term._replace(is_beginning=term.is_beginning or is_word)

@@ -1,10 +1,10 @@
 """Lists: the one way they are made, by page or by cursor, in two statements at most."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
 
 from sqlalchemy import FromClause, Integer, Label, Row, SQLColumnExpression, bindparam, func, select
 from sqlalchemy.orm import Session
@@ -38,8 +38,7 @@ class PageQuery(TypedDict):
     sort: str
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A part of a list, from a page number or from a cursor; the latter knows no total.
 
     Args:
@@ -117,8 +116,11 @@ def paginate(
         CursorInvalid: The cursor was not made for this list, or came with a page.
         PageOutOfReach: `page * per_page` is more than 10,000.
     """
-    entity = statement.column_descriptions[0].get("entity")
-    keys = _keys(sorts, query["sort"], entity.id if unique is None else unique)
+    if unique is None or scope is None:
+        entity = statement.column_descriptions[0]["entity"]
+        unique = entity.id if unique is None else unique
+        scope = scope or f"list_{entity.__tablename__}"
+    keys = _keys(sorts, query["sort"], unique)
     listing = _Listing(
         session,
         statement,
@@ -126,7 +128,7 @@ def paginate(
         query,
         present,
         values,
-        scope=scope or f"list_{entity.__tablename__}",
+        scope=scope,
         walked_by=without_cursor.get(query["sort"].removeprefix("-"), query["sort"]),
         show=show,
         total=total,
@@ -181,7 +183,7 @@ class _Listing:
         values = [] if cursor == START else self._signer().read(cursor)
         if self.query["page"] > 1:
             raise invalid_cursor("Send either a cursor or a page, not both.")
-        return replace(self._part(after=values), total=None)
+        return self._part(after=values)._replace(total=None)
 
     def numbered(self) -> Page:
         page, per_page = self.query["page"], self.query["per_page"]
@@ -194,7 +196,7 @@ class _Listing:
         if part.has_next or (page > 1 and not part.items):
             total = max(total, self._count() if part.total is None else part.total)
         relation: Relation = "at_least" if total > REACH else "exact"
-        return replace(part, page=page, total=min(total, REACH), total_relation=relation)
+        return part._replace(page=page, total=min(total, REACH), total_relation=relation)
 
     def _part(self, *, after: Sequence[Any] = (), skipped: int = 0) -> Page:
         per_page = self.query["per_page"]

@@ -1,7 +1,7 @@
 """Lists as the contract has them: `{items, page, per_page, total, next_cursor, links}`."""
 
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote
 
 from circdesk.db.pagination import START, Page
 
@@ -27,18 +27,18 @@ def _links(page: Page, url: str) -> dict[str, str]:
     # What is kept stays as it was sent.
     kept = [pair for pair in query.split("&") if pair and _name(pair) not in _PLACES]
 
-    def link(**place: object) -> str:
-        pairs = [*kept, urlencode(place)] if place else kept
+    def link(*place: str) -> str:
+        pairs = [*kept, *place]
         return f"{path}?{'&'.join(pairs)}" if pairs else path
 
-    links = {"self": url, "first": link(cursor=START) if page.page is None else link()}
+    links = {"self": url, "first": link(f"cursor={START}") if page.page is None else link()}
     if page.page is not None:
         if page.page > 1:
-            links["prev"] = link(page=page.page - 1)
+            links["prev"] = link(f"page={page.page - 1}")
         if page.has_next and (page.page + 1) * page.per_page <= 10_000:
-            links["next"] = link(page=page.page + 1)
+            links["next"] = link(f"page={page.page + 1}")
     if "next" not in links and page.next_cursor is not None:
-        links["next"] = link(cursor=page.next_cursor)
+        links["next"] = link(f"cursor={quote(page.next_cursor)}")
     return links
 
 

@@ -1,6 +1,5 @@
 """Lists of holds: all that match, those of one user, and the queue of a book."""
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -118,7 +117,7 @@ def _page(
         scope=operation_id,
     )
     holds = [item["hold"] for item in page.items]
-    return replace(page, items=present_holds(session, holds, desk_now(session)))
+    return page._replace(items=present_holds(session, holds, desk_now(session)))
 
 
 def _conditions(query: OwnHoldQuery) -> list[ColumnElement[bool]]:
