@@ -39,16 +39,21 @@ class UtcDateTime(TypeDecorator[datetime]):
             return dialect.type_descriptor(String(27))
         return dialect.type_descriptor(DateTime(timezone=True))
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | str | None:
-        """Refuse naive moments, which PostgreSQL would take for the session's local time."""
-        if value is None:
+    def bind_processor(self, dialect: Dialect) -> Any:
+        """On PostgreSQL a look at the moment, whose driver sends its time zone with it."""
+        return _aware if dialect.name == "postgresql" else super().bind_processor(dialect)
+
+    def process_bind_param(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature.
+    ) -> str | None:
+        """The text for SQLite."""
+        aware = _aware(value)
+        if aware is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError(f"a moment without a time zone: {value!r}")
-        moment = value.astimezone(UTC)
-        if dialect.name == "sqlite":
-            return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        return moment
+        moment = aware.astimezone(UTC)
+        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """None on PostgreSQL: what its driver reads is aware and in UTC, as the connection is."""
@@ -63,6 +68,13 @@ class UtcDateTime(TypeDecorator[datetime]):
     ) -> datetime | None:
         """An aware datetime of the text of SQLite."""
         return None if value is None else datetime.fromisoformat(value)
+
+
+def _aware(value: datetime | None) -> datetime | None:
+    """The same; a naive moment PostgreSQL would take for the session's local time."""
+    if value is not None and value.tzinfo is None:
+        raise ValueError(f"a moment without a time zone: {value!r}")
+    return value
 
 
 class Words(TypeDecorator[list[str]]):

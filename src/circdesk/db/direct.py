@@ -70,7 +70,7 @@ class DirectEngine(UnheardEngine):
     @property
     def is_heard(self) -> bool:
         """Whether somebody listens to statements, as tracing does to those of all engines."""
-        return bool(self.dispatch.before_cursor_execute)
+        return self._has_events and bool(self.dispatch.before_cursor_execute)
 
     def read(self, statement: AnySelect, values: Values) -> Sequence[AnyRow] | None:
         """The rows of a statement, by a connection that is free again.
@@ -132,12 +132,18 @@ def execute(connection: Connection, statement: _Statement, values: Values) -> Se
         DBAPIError: As SQLAlchemy raises it.
     """
     compiled = None
-    if connection.dialect.name == "postgresql" and not connection.dispatch.before_cursor_execute:
+    if connection.dialect.name == "postgresql" and not _is_heard(connection):
         compiled = _compile(statement, connection.dialect)
     if compiled is not None:
         return compiled.run(connection.connection, values)
     result = connection.execute(statement, values)
     return result.all() if result.returns_rows else ()
+
+
+def _is_heard(connection: Connection) -> bool:
+    # What is heard of a connection is put together when that is asked, which takes a while.
+    is_anything_heard = connection._has_events or connection.engine._has_events  # noqa: SLF001  SQLAlchemy asks this before it tells anybody.
+    return is_anything_heard and bool(connection.dispatch.before_cursor_execute)
 
 
 class _Parameter(NamedTuple):

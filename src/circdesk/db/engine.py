@@ -204,6 +204,7 @@ def _postgresql(url: URL, settings: Settings, **pool: Any) -> Engine:
         # Transactions are opened by `_begin_postgresql`; to switch the driver's own autocommit
         # for each unit of work would take longer than the statement in it.
         isolation_level="AUTOCOMMIT",
+        json_serializer=orjson.dumps,
         json_deserializer=orjson.loads,
         use_native_hstore=False,  # Asking for its type would cost a query at each connect.
         **pool,

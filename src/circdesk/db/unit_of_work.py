@@ -76,9 +76,12 @@ def _refuse_change(session: Session, *_: object) -> None:
 
 
 @event.listens_for(WritingSession, "after_begin")
-def _begin(_session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+def _begin(
+    session: WritingSession, transaction: SessionTransaction, connection: Connection
+) -> None:
     if not transaction.nested:
         begin(connection)
+        session.begun = connection
 
 
 @dataclass(frozen=True, slots=True)
