@@ -57,25 +57,34 @@ def make_view_factory(
         def work(environ: Environ, sessions: Sessions = sessions) -> Answer:
             call: Call = environ[CALL]
             arguments = _arguments(operation, environ, upload_limit)
-            with ExitStack() as stack:
-                stack.enter_context(visiting(call.visit))
-                stack.enter_context(preconditions(operation, call, sessions))
+            with (
+                visiting(call.visit),
+                preconditions(operation, call, sessions),
                 # What a handler wrote is committed only once its answer has been checked.
-                writing = unit_of_work(sessions, writing=not operation.safe)
-                session = stack.enter_context(writing)
+                unit_of_work(sessions, writing=not operation.safe) as session,
+            ):
                 once = idempotency.begin(session, call, environ["REQUEST_URI"], arguments)
                 answer = _run(session, operation, handler, environ, arguments)
                 if once is not None:
                     once.keep(answer)
+            return _clearing(answer, call.visit)
+
+        def stream(environ: Environ, sessions: Sessions = sessions) -> Answer:
+            call: Call = environ[CALL]
+            with ExitStack() as stack:
+                stack.enter_context(visiting(call.visit))
+                session = stack.enter_context(unit_of_work(sessions, writing=False))
+                answer = _run(session, operation, handler, environ, call.arguments)
                 if not isinstance(answer.body, bytes):
-                    # A stream still reads from the database; its end closes the unit of work.
+                    # It still reads from the database; its end closes the unit of work.
                     body = ClosingIterator(answer.body, stack.pop_all().close)
                     answer = answer._replace(body=body)
             return _clearing(answer, call.visit)
 
-        # What a read answers as JSON is whole, and it has neither conditions nor keys of writers.
-        is_plain = operation.method == "GET" and operation.produces == {"application/json"}
-        return read if is_plain else work
+        # A GET has neither conditions nor keys of writers, and what it answers as JSON is whole.
+        if operation.method != "GET":
+            return work
+        return read if operation.produces == {"application/json"} else stream
 
     return make_view
 
