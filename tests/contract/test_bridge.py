@@ -5,26 +5,24 @@ import hashlib
 import io
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from circdesk.contract.bridge import BODY, Bridge, StreamBroken
+from circdesk.contract.answers import Answer
+from circdesk.contract.bridge import BODY, Bridge, Respond, StreamBroken
 from circdesk.contract.environ import CALL, request_uri
 from circdesk.contract.requests import ContentTooLarge, Overloaded, RequestTimeout
 from circdesk.contract.streams import BodyStream, LimitedReader, too_large
 
 Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 Serve = Callable[[ASGIApp], AbstractContextManager[Callable[[], socket.socket]]]
 
 # No test waits so long unless it fails.
 SECONDS = 10
-PLAIN = ("Content-Type", "text/plain")
 # More than the buffers of both ends of a connection hold.
 PIECE = b"x" * 65536
 
@@ -43,21 +41,19 @@ class Body:
         self.closed.set()
 
 
-def answer(pieces: Iterable[bytes], *headers: tuple[str, str], status: str = "200 OK") -> WsgiApp:
-    def app(_environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(status, [PLAIN, *headers])
-        return pieces
-
-    return app
+def answering(
+    body: bytes | Iterable[bytes] = b"", status: int = 200, headers: Mapping[str, str] | None = None
+) -> Respond:
+    return lambda _environ: Answer(status, "text/plain", body, headers or {})
 
 
 class Outer:
     """What stands around the bridge: the scope's additions, and the error that came out."""
 
     def __init__(
-        self, wsgi_app: WsgiApp, *, timeout: float = SECONDS, body: bytes | None = b""
+        self, respond: Respond, *, timeout: float = SECONDS, body: bytes | None = b""
     ) -> None:
-        self.bridge = Bridge(wsgi_app, threads=1, most=8, timeout=timeout, patience=SECONDS)
+        self.bridge = Bridge(respond, threads=1, most=8, timeout=timeout, patience=SECONDS)
         self.body = body
         self.error: BaseException | None = None
         self.ended = threading.Event()
@@ -103,11 +99,11 @@ def split(reply: bytes) -> tuple[str, set[str], bytes]:
 
 class TestBufferedAnswers:
     @pytest.mark.parametrize(
-        ("method", "app", "reply"),
+        ("method", "respond", "reply"),
         [
             pytest.param(
                 "GET",
-                answer([b"abc"], ("Content-Length", "3")),
+                answering(b"abc"),
                 (
                     "HTTP/1.1 200 OK",
                     {"content-type: text/plain", "content-length: 3", "connection: close"},
@@ -117,7 +113,7 @@ class TestBufferedAnswers:
             ),
             pytest.param(
                 "GET",
-                answer([], ("Content-Length", "0")),
+                answering(),
                 (
                     "HTTP/1.1 200 OK",
                     {"content-type: text/plain", "content-length: 0", "connection: close"},
@@ -127,7 +123,7 @@ class TestBufferedAnswers:
             ),
             pytest.param(
                 "HEAD",
-                answer([b"abc"], ("Content-Length", "3")),
+                answering(b"abc"),
                 (
                     "HTTP/1.1 200 OK",
                     {"content-type: text/plain", "content-length: 3", "connection: close"},
@@ -137,19 +133,19 @@ class TestBufferedAnswers:
             ),
             pytest.param(
                 "HEAD",
-                answer([b"abc"]),
+                answering(iter([b"abc"])),
                 ("HTTP/1.1 200 OK", {"content-type: text/plain", "connection: close"}, b""),
                 id="HEAD of a stream",
             ),
             pytest.param(
                 "DELETE",
-                answer([], status="204 NO CONTENT"),
+                answering(status=204),
                 ("HTTP/1.1 204 No Content", {"content-type: text/plain", "connection: close"}, b""),
                 id="no content",
             ),
             pytest.param(
                 "GET",
-                answer([], status="304 NOT MODIFIED"),
+                answering(status=304),
                 (
                     "HTTP/1.1 304 Not Modified",
                     {"content-type: text/plain", "connection: close"},
@@ -160,40 +156,39 @@ class TestBufferedAnswers:
         ],
     )
     def test_an_answer_arrives_as_it_was_made(
-        self, connect: Connect, method: str, app: WsgiApp, reply: tuple[str, set[str], bytes]
+        self, connect: Connect, method: str, respond: Respond, reply: tuple[str, set[str], bytes]
     ) -> None:
-        client = connect(Outer(app))
+        client = connect(Outer(respond))
         client.sendall(request(method))
         assert split(receive_all(client)) == reply
 
     def test_a_body_is_closed_in_its_thread(self, connect: Connect) -> None:
         body = Body([b"abc"])
-        client = connect(Outer(answer(body, ("Content-Length", "3"))))
+        client = connect(Outer(answering(body)))
         client.sendall(request())
-        assert split(receive_all(client))[2] == b"abc"
+        assert split(receive_all(client))[2] == b"3\r\nabc\r\n0\r\n\r\n"
         assert body.closed.is_set()
 
     def test_context_variables_reach_the_application(self, connect: Connect) -> None:
         variable = contextvars.ContextVar("variable", default=b"none")
 
-        def app(_environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-            start_response("200 OK", [("Content-Length", "4")])
-            return [variable.get()]
+        def respond(_environ: Environ) -> Answer:
+            return Answer(200, None, variable.get())
 
         class WithContext(Outer):
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
                 variable.set(b"some")
                 await super().__call__(scope, receive, send)
 
-        client = connect(WithContext(app))
+        client = connect(WithContext(respond))
         client.sendall(request())
         assert split(receive_all(client))[2] == b"some"
 
     def test_an_error_comes_out_before_anything_is_sent(self, connect: Connect) -> None:
-        def app(_environ: Environ, _start_response: StartResponse) -> Iterable[bytes]:
+        def respond(_environ: Environ) -> Answer:
             raise LookupError("a")
 
-        outer = Outer(app)
+        outer = Outer(respond)
         client = connect(outer)
         client.sendall(request())
         assert split(receive_all(client))[0] == "HTTP/1.1 500 Internal Server Error"
@@ -211,7 +206,7 @@ class TestStreamedAnswers:
             yield b"two"
 
         body = Body(pieces())
-        client = connect(Outer(answer(body)))
+        client = connect(Outer(answering(body)))
         client.sendall(request())
         with client.makefile("rb") as reader:
             head = [reader.readline() for _ in range(7)]
@@ -229,7 +224,7 @@ class TestStreamedAnswers:
             assert arrived.wait(SECONDS)
             yield b"two"
 
-        client = connect(Outer(answer(pieces(), ("Content-Length", "6"))))
+        client = connect(Outer(answering(pieces(), headers={"Content-Length": "6"})))
         client.sendall(request())
         reply = b""
         while not reply.endswith(b"one"):
@@ -237,11 +232,25 @@ class TestStreamedAnswers:
         arrived.set()
         assert split(reply + receive_all(client))[2] == b"onetwo"
 
+    def test_head_ends_a_stream_before_it_begins(self, connect: Connect) -> None:
+        begun: list[str] = []
+
+        def pieces() -> Iterator[bytes]:
+            begun.append("it")
+            yield b"one"
+
+        body = Body(pieces())
+        client = connect(Outer(answering(body)))
+        client.sendall(request("HEAD"))
+        assert split(receive_all(client))[2] == b""
+        assert body.closed.is_set()
+        assert begun == []
+
     def test_an_error_before_the_first_piece_is_still_an_error(self, connect: Connect) -> None:
         def fail() -> bytes:
             raise LookupError("a")
 
-        outer = Outer(answer(fail() for _ in range(1)))
+        outer = Outer(answering(fail() for _ in range(1)))
         client = connect(outer)
         client.sendall(request())
         assert split(receive_all(client))[0] == "HTTP/1.1 500 Internal Server Error"
@@ -253,7 +262,7 @@ class TestStreamedAnswers:
             raise RequestTimeout("A problem, which can be no answer any more.")
 
         body = Body(pieces())
-        outer = Outer(answer(body))
+        outer = Outer(answering(body))
         client = connect(outer)
         client.sendall(request())
         # The chunk that would end the body is missing.
@@ -267,7 +276,7 @@ class TestStreamedAnswers:
                 yield PIECE
 
         body = Body(pieces())
-        outer = Outer(answer(body))
+        outer = Outer(answering(body))
         client = connect(outer)
         client.sendall(request())
         assert client.recv(1) == b"H"
@@ -282,7 +291,7 @@ class TestStreamedAnswers:
                 yield PIECE
 
         body = Body(pieces())
-        outer = Outer(answer(body), timeout=0.1)
+        outer = Outer(answering(body), timeout=0.1)
         client = connect(outer)
         client.sendall(request())
         assert body.closed.wait(SECONDS)
@@ -291,16 +300,15 @@ class TestStreamedAnswers:
 
 
 class TestStreamedBodies:
-    def upload(self, read: Callable[[Any], bytes]) -> WsgiApp:
-        def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def upload(self, read: Callable[[Any], bytes]) -> Respond:
+        def respond(environ: Environ) -> Answer:
             try:
                 content = read(environ["wsgi.input"])
             except (RequestTimeout, ContentTooLarge) as problem:
                 content = problem.message.encode()
-            start_response("200 OK", [("Content-Length", str(len(content)))])
-            return [content]
+            return Answer(200, None, content)
 
-        return app
+        return respond
 
     def test_a_body_is_read_as_it_arrives(self, connect: Connect) -> None:
         arrived = threading.Event()
@@ -384,10 +392,9 @@ class TestLoad:
     def test_more_than_may_wait_are_turned_away_at_once(self) -> None:
         go = threading.Event()
 
-        def app(_environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        def respond(_environ: Environ) -> Answer:
             assert go.wait(SECONDS)
-            start_response("200 OK", [("Content-Length", "0")])
-            return []
+            return Answer(200, None, b"")
 
         async def run() -> tuple[Overloaded, int]:
             sent: list[Message] = []
@@ -395,7 +402,7 @@ class TestLoad:
             async def send(message: Message) -> None:
                 sent.append(message)
 
-            bridge = Bridge(app, threads=2, most=34, timeout=SECONDS, patience=SECONDS)
+            bridge = Bridge(respond, threads=2, most=34, timeout=SECONDS, patience=SECONDS)
             tasks = [asyncio.ensure_future(bridge(scope(), never_receive, send)) for _ in range(34)]
             await asyncio.sleep(0)
             with pytest.raises(Overloaded) as caught:
@@ -417,11 +424,10 @@ class TestLoad:
     def test_who_waits_too_long_is_turned_away_and_never_run(self) -> None:
         go, runs = threading.Event(), list[int]()
 
-        def app(_environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        def respond(_environ: Environ) -> Answer:
             runs.append(1)
             assert go.wait(SECONDS)
-            start_response("200 OK", [("Content-Length", "0")])
-            return []
+            return Answer(200, None, b"")
 
         async def run() -> tuple[Overloaded, list[str]]:
             sent: list[str] = []
@@ -429,7 +435,7 @@ class TestLoad:
             async def send(message: Message) -> None:
                 sent.append(message["type"])
 
-            bridge = Bridge(app, threads=1, most=8, timeout=SECONDS, patience=0.05)
+            bridge = Bridge(respond, threads=1, most=8, timeout=SECONDS, patience=0.05)
             first = asyncio.ensure_future(bridge(scope(), never_receive, send))
             await asyncio.sleep(0)
             with pytest.raises(Overloaded) as caught:
@@ -448,19 +454,19 @@ class TestLoad:
     def test_a_thread_that_waits_for_its_peer_is_freed(self, end: str) -> None:
         waits, errors = threading.Event(), list[BaseException]()
 
-        def app(environ: Environ, _start_response: StartResponse) -> Iterable[bytes]:
+        def respond(environ: Environ) -> Answer:
             waits.set()
             try:
                 environ["wsgi.input"].read()
             except Exception as error:
                 errors.append(error)
                 raise
-            return []
+            return Answer(200, None, b"")
 
         async def run() -> None:
             async def send(_message: Message) -> None: ...
 
-            bridge = Bridge(app, threads=1, most=8, timeout=60, patience=SECONDS)
+            bridge = Bridge(respond, threads=1, most=8, timeout=60, patience=SECONDS)
             task = asyncio.ensure_future(bridge(scope(**{BODY: None}), never_receive, send))
             await asyncio.to_thread(waits.wait, SECONDS)
             if end == "cancel":
@@ -478,14 +484,13 @@ class TestEnviron:
     def environ(self, **more: Any) -> Environ:
         seen: list[Environ] = []
 
-        def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        def respond(environ: Environ) -> Answer:
             seen.append(environ)
-            start_response("204 NO CONTENT", [])
-            return []
+            return Answer(204, None, b"")
 
         async def send(_message: Message) -> None: ...
 
-        bridge = Bridge(app, threads=1, most=8, timeout=SECONDS, patience=SECONDS)
+        bridge = Bridge(respond, threads=1, most=8, timeout=SECONDS, patience=SECONDS)
         asyncio.run(bridge(scope(**more), never_receive, send))
         bridge.close()
         return seen[0]

@@ -11,9 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
-from werkzeug.wsgi import ClosingIterator
 
-from circdesk.contract.environ import Environ
 from circdesk.contract.operations import Operation
 from circdesk.contract.parameters import Faults
 from circdesk.contract.problems import PROBLEM_JSON, Problem, fault
@@ -50,38 +48,24 @@ class Answer(NamedTuple):
         return name in self.headers or name.lower() in self.headers
 
 
-def header_fields(answer: Answer) -> list[tuple[str, str]]:
-    """All headers of an answer, those of its body included.
+def raw_header_fields(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """All headers of an answer as ASGI takes them, those of its body included.
 
     Raises:
         ValueError: One has a line break, with which it would be several.
     """
-    fields = [*answer.headers.items()]
+    fields = [
+        (name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers.items()
+    ]
     values = "".join(answer.headers.values())
     if "\n" in values or "\r" in values:
         raise ValueError("a line break in a header")
     if answer.media_type is not None:
-        fields.append(("Content-Type", answer.media_type))
+        fields.append((b"content-type", answer.media_type.encode()))
     # What has no body by its status has no length (RFC 9110, 8.6).
     if isinstance(answer.body, bytes) and answer.status not in (204, 304):
-        fields.append(("Content-Length", str(len(answer.body))))
+        fields.append((b"content-length", b"%d" % len(answer.body)))
     return fields
-
-
-def raw_header_fields(answer: Answer) -> list[tuple[bytes, bytes]]:
-    """The same as ASGI takes them. Raises ValueError as `header_fields`."""
-    fields = header_fields(answer)
-    return [(name.lower().encode(), value.encode("latin-1")) for name, value in fields]
-
-
-def start(answer: Answer, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer by WSGI (PEP 3333)."""
-    start_response(f"{answer.status} ", header_fields(answer))
-    if isinstance(answer.body, bytes):
-        return [answer.body]
-    if environ["REQUEST_METHOD"] == "HEAD":
-        return ClosingIterator((), getattr(answer.body, "close", None))
-    return answer.body
 
 
 def make_answer(

@@ -15,7 +15,7 @@ from flask.globals import _cv_app, _cv_request
 from starlette.types import ASGIApp
 from werkzeug.routing import Rule
 
-from circdesk.contract.answers import Answer, start
+from circdesk.contract.answers import Answer
 from circdesk.contract.bridge import Bridge
 from circdesk.contract.contract import Contract
 from circdesk.contract.documents import METHODS, resolve
@@ -54,11 +54,10 @@ class RoutedFlask(flask.Flask):
         super().__init__(name, static_folder=None)
         self._answer = around(self._run_view)
 
-    def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def respond(self, environ: Environ) -> Answer:
         """Answer a request that the door has let through."""
         with _Context(self, environ):
-            answer = self._answer(environ)
-        return start(answer, environ, start_response)
+            return self._answer(environ)
 
     def find_rule(self, environ: Environ) -> Rule:
         """The rule of the operation or the page that the door has found."""
@@ -231,7 +230,7 @@ class ContractApp(FlaskApp):  # type: ignore[misc]  # Connexion ships no types.
         )
         self.app = RoutedFlask("circdesk", around)
         self._bridge = Bridge(
-            self.app.wsgi_app, threads=threads, most=most, timeout=timeout, patience=patience
+            self.app.respond, threads=threads, most=most, timeout=timeout, patience=patience
         )
         self._at_end = at_end
         self.app.url_rule_class = _Rule

@@ -5,7 +5,6 @@ loop piece by piece, each crossing with a deadline, so that a stalled peer frees
 """
 
 import asyncio
-import contextlib
 import contextvars
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
@@ -16,10 +15,13 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from circdesk.contract.environ import make_environ
+from circdesk.contract.answers import Answer, raw_header_fields
+from circdesk.contract.environ import Environ, make_environ
 from circdesk.contract.requests import Overloaded, RequestTimeout
 from circdesk.contract.streams import BodyStream
 from circdesk.contract.threads import Threads
+
+Respond = Callable[[Environ], Answer]
 
 # Under this key the scope carries a body that was read whole; without it the body streams.
 BODY = "circdesk.body"
@@ -30,10 +32,10 @@ class StreamBroken(Exception):
 
 
 class Bridge:
-    """An ASGI application that runs a WSGI application in a bounded pool of threads.
+    """An ASGI application that has its requests answered in a bounded pool of threads.
 
     Args:
-        wsgi_app: The WSGI application.
+        respond: Answers a request, by its WSGI environment (PEP 3333).
         threads: Requests that run at once.
         most: Requests that run or wait at once; more are turned away.
         timeout: Seconds that a piece of a streamed body may take.
@@ -43,14 +45,14 @@ class Bridge:
 
     def __init__(
         self,
-        wsgi_app: Callable[..., Iterable[bytes]],
+        respond: Respond,
         *,
         threads: int,
         most: int,
         timeout: float,
         patience: float,
     ) -> None:
-        self._wsgi_app = wsgi_app
+        self._respond = respond
         self._timeout = timeout
         self._patience = patience
         self._threads = Threads(threads, "circdesk")
@@ -63,7 +65,7 @@ class Bridge:
         Raises:
             Overloaded: Too many requests wait already, or this one has for too long; nothing was
                 sent.
-            StreamBroken: The application failed after its answer had begun.
+            StreamBroken: The body broke after its answer had begun.
             TimeoutError: The peer does not take a streamed answer.
         """
         if len(self._crossings) >= self._most:
@@ -71,7 +73,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         crossing = _Crossing(scope, receive, send, self._timeout, loop)
         self._crossings.add(crossing)
-        self._threads.run(partial(crossing.run, self._wsgi_app))
+        self._threads.run(partial(crossing.run, self._respond))
         too_late = loop.call_later(self._patience, crossing.turn_away)
         try:
             await crossing.ended
@@ -122,22 +124,24 @@ class _Crossing:
         self._turn = Lock()
         self._error: BaseException | None = None
         self._start: Message = {}
-        self._chunks: list[bytes] = []
+        self._body = b""
         self._streams = False
         self._waits_for: Future[Any] | None = None
         self._abandoned = False
 
-    def run(self, wsgi_app: Callable[..., Iterable[bytes]]) -> None:
-        """In the worker thread: run the application, unless it is too late for that."""
+    def run(self, respond: Respond) -> None:
+        """In the worker thread: answer the request, unless it is too late for that."""
         if not self._turn.acquire(blocking=False):
             return
         try:
-            self._context.run(self._answer, wsgi_app)
+            self._context.run(self._answer, respond)
         except BaseException as error:  # noqa: BLE001  Whoever waits for it raises it.
             self._error = error
-        # A loop that is closed has nobody who waits.
-        with contextlib.suppress(RuntimeError):
+        try:
             self._loop.call_soon_threadsafe(self._end)
+        except RuntimeError:
+            # A loop that is closed has nobody who waits.
+            return
 
     def turn_away(self) -> None:
         """On the event loop: refuse the request, unless it runs: then it has its own deadlines."""
@@ -148,21 +152,25 @@ class _Crossing:
         if not self.ended.done():
             self.ended.set_result(None)
 
-    def _answer(self, wsgi_app: Callable[..., Iterable[bytes]]) -> None:
-        chunks = wsgi_app(self._environ, self._start_response)
+    def _answer(self, respond: Respond) -> None:
+        answer = respond(self._environ)
+        body = answer.body
         try:
-            pieces = iter(chunks)
-            # What fails before the first piece can still be answered as an error.
-            first = next(pieces, b"")
-            if self._has_no_body():
+            self._start = {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": raw_header_fields(answer),
+            }
+            # HEAD has the headers of GET and no body, 204 and 304 never have one (RFC 9110, 6.4.1).
+            if self._environ["REQUEST_METHOD"] == "HEAD" or answer.status in (204, 304):
                 return
-            if self._is_whole(first):
-                self._chunks.append(first)
+            if isinstance(body, bytes):
+                self._body = body
             else:
-                self._stream(chain([first], pieces))
+                self._stream(body)
         finally:
-            if hasattr(chunks, "close"):
-                chunks.close()
+            if hasattr(body, "close"):
+                body.close()
 
     async def finish(self) -> None:
         """On the event loop: send a buffered answer, or the end of a streamed one.
@@ -173,7 +181,7 @@ class _Crossing:
             raise self._error
         if not self._streams:
             await self._send(self._start)
-        await self._send({"type": "http.response.body", "body": b"".join(self._chunks)})
+        await self._send({"type": "http.response.body", "body": self._body})
 
     def abandon(self) -> None:
         """Free the thread from waiting for the peer, now and later."""
@@ -181,25 +189,10 @@ class _Crossing:
         if self._waits_for is not None:
             self._waits_for.cancel()
 
-    def _start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: object = None
-    ) -> Callable[[bytes], object]:
-        del exc_info
-        encoded = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers]
-        self._start = {
-            "type": "http.response.start", "status": int(status[:3]), "headers": encoded,
-        }  # fmt: skip
-        return self._chunks.append
-
-    def _has_no_body(self) -> bool:
-        """HEAD has the headers of GET and no body, 204 and 304 never have one (RFC 9110, 6.4.1)."""
-        return self._environ["REQUEST_METHOD"] == "HEAD" or self._start["status"] in (204, 304)
-
-    def _is_whole(self, first: bytes) -> bool:
-        """Whether the first piece is all that the application has announced."""
-        return (b"content-length", b"%d" % len(first)) in self._start["headers"]
-
-    def _stream(self, pieces: Iterable[bytes]) -> None:
+    def _stream(self, body: Iterable[bytes]) -> None:
+        pieces = iter(body)
+        # What fails before the first piece can still be answered as an error.
+        pieces = chain([next(pieces, b"")], pieces)
         self._streams = True
         gone = self._submit(self._disconnect())
         try:
