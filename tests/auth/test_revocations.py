@@ -73,7 +73,7 @@ def test_what_is_over_is_deleted_by_the_next_one(
 def test_what_another_transaction_deletes_is_not_waited_for(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if sessions.writing.kw["bind"].dialect.name == "sqlite":
+    if sessions.writing().get_bind().dialect.name == "sqlite":
         return  # It has one writer.
     with unit_of_work(sessions, writing=True) as session:
         revoke(session, "an old token", clock.now() - timedelta(seconds=1))

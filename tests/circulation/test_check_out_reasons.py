@@ -376,7 +376,7 @@ class TestRules:
     def test_a_rule_that_is_deleted_meanwhile_makes_the_caller_try_again(
         self, sessions: Sessions, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        if sessions.writing.kw["bind"].dialect.name == "sqlite":
+        if sessions.writing().get_bind().dialect.name == "sqlite":
             pytest.skip("Writers on SQLite wait for each other.")
         load = check_out_facts.load_facts
 

@@ -281,7 +281,7 @@ class TestAppendOnly:
     def test_the_database_refuses_to_change_or_delete_an_entry(
         self, sessions: Sessions, change: str
     ) -> None:
-        if "REPLACE" in change and sessions.writing.kw["bind"].dialect.name != "sqlite":
+        if "REPLACE" in change and sessions.writing().get_bind().dialect.name != "sqlite":
             pytest.skip("PostgreSQL has no such statement")
         with (
             pytest.raises(DBAPIError, match="append-only"),

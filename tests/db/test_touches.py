@@ -28,7 +28,8 @@ from circdesk.db import unit_of_work as module
 from circdesk.db.errors import OutcomeUnknown
 from circdesk.db.generations import MemoryGenerations
 from circdesk.db.plain_rows import plain
-from circdesk.db.touches import WritingSession, note_whole, touch_whole
+from circdesk.db.sessions import WritingSession
+from circdesk.db.touches import note_whole, touch_whole
 from circdesk.db.unit_of_work import Sessions, unit_of_work
 from circdesk.news.models import Post, PostTag
 

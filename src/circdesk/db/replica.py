@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 from circdesk.db.engine import READING, WRITING
 from circdesk.db.errors import DatabaseBusy, DatabaseUnavailable, raises_problems
 from circdesk.db.outage import Outage
-from circdesk.db.unit_of_work import ReadingSession, Sessions
+from circdesk.db.sessions import ReadingSession
+from circdesk.db.unit_of_work import Sessions
 
 log = structlog.get_logger("circdesk")
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from operator import eq
 from typing import Any
 
-from sqlalchemy import BinaryExpression, BindParameter, Connection, Engine, event, inspect
+from sqlalchemy import BinaryExpression, BindParameter, Engine, event, inspect
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from circdesk.db.engine import GENERATIONS
 from circdesk.db.generations import Generations
+from circdesk.db.sessions import WritingSession
 
 # Under this key a session keeps what it has touched.
 _TOUCHED = "circdesk_touched"
@@ -48,23 +49,6 @@ class Touches:
     def everything(self) -> tuple[str, ...]:
         """The resources that any change may touch."""
         return (*self.always, *self.updating, *self.deleting)
-
-
-class WritingSession(Session):
-    """A session that notes what it touches, and tells it after the commit."""
-
-    # The connection of its transaction, once that has begun.
-    begun: Connection | None = None
-
-    def connection(self, *asked: Any, **options: Any) -> Connection:
-        """The connection of its transaction, which is found faster while that goes on.
-
-        A savepoint is set where its connection is asked for.
-        """
-        begun = self.begun
-        if begun is None or asked or options or self.in_nested_transaction():
-            return super().connection(*asked, **options)
-        return begun if begun.in_transaction() else super().connection()
 
 
 @event.listens_for(WritingSession, "after_flush")

@@ -1,22 +1,23 @@
 """Units of work: one session, one transaction, opened and committed in one place."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, event
+from sqlalchemy import Connection, Engine, Insert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from circdesk.db.direct import begin
 from circdesk.db.engine import reading_engine, writing_engine
 from circdesk.db.errors import as_unknown_outcome, raise_problem, raises_problems
+from circdesk.db.sessions import ReadingSession, WritingSession
 from circdesk.db.together import Together
-from circdesk.db.touches import WritingSession, tell_touched
+from circdesk.db.touches import tell_touched
 from circdesk.db.versions import as_conflict
 
 # A row, and the statement that stores it.
@@ -33,57 +34,6 @@ _AT_THE_END = "circdesk_at_the_end"
 _current: ContextVar[Session] = ContextVar("circdesk_session")
 
 
-class ReadingSession(Session):
-    """A session that only reads; a change in it is a programming error and never stored.
-
-    Most that is read is read past it. To make a whole session takes as long as such a read, so
-    that it becomes one only where more is asked of it than what its engine is.
-    """
-
-    def __init__(self, bind: Engine, *, info: Mapping[str, Any]) -> None:
-        self._engine = bind
-        vars(self)["info"] = {**info}
-
-    def __getattr__(self, name: str) -> Any:
-        """Become a whole session, to which nothing is missing."""
-        if self._is_whole:
-            raise AttributeError(name)
-        super().__init__(self._engine, autoflush=False)
-        return getattr(self, name)
-
-    @property
-    def _is_whole(self) -> bool:
-        return "_transaction" in vars(self)
-
-    def get_bind(self, *asked: Any, **options: Any) -> Engine | Connection:
-        """Its engine, whatever is read."""
-        return super().get_bind(*asked, **options) if self._is_whole else self._engine
-
-    def in_transaction(self) -> bool:
-        """Whether it has begun one."""
-        return self._is_whole and super().in_transaction()
-
-    def close(self) -> None:
-        """End it; what was read past it has left nothing that could end."""
-        if self._is_whole:
-            super().close()
-
-
-@event.listens_for(ReadingSession, "before_flush")
-def _refuse_change(session: Session, *_: object) -> None:
-    changed = [*session.new, *session.dirty, *session.deleted]
-    raise RuntimeError(f"a reading unit of work was asked to store {changed}")
-
-
-@event.listens_for(WritingSession, "after_begin")
-def _begin(
-    session: WritingSession, transaction: SessionTransaction, connection: Connection
-) -> None:
-    if not transaction.nested:
-        begin(connection)
-        session.begun = connection
-
-
 @dataclass(frozen=True, slots=True)
 class Sessions:
     """The makers of sessions on one engine, one for each kind of unit of work.
@@ -93,7 +43,7 @@ class Sessions:
     """
 
     reading: Callable[[], ReadingSession]
-    writing: sessionmaker[WritingSession]
+    writing: Callable[[], WritingSession]
     storing: Together[Row]
 
 
@@ -108,8 +58,7 @@ def make_sessions(engine: Engine) -> Sessions:
     info: dict[str, Any] = {}
     sessions = Sessions(
         reading=partial(ReadingSession, reading_engine(engine), info=info),
-        # What is written may be shown after the commit, without a query to read it again.
-        writing=sessionmaker(writing, class_=WritingSession, expire_on_commit=False, info=info),
+        writing=partial(WritingSession, writing, info=info),
         storing=Together(partial(_store, writing), at_once=_COMMITS_AT_ONCE[engine.dialect.name]),
     )
     info[_SESSIONS] = sessions

@@ -18,7 +18,7 @@ from circdesk.circulation.policies.calendars import Calendar
 from circdesk.db.direct import AnySelect
 from circdesk.db.plain_rows import Part
 from circdesk.db.rows import read_row
-from circdesk.db.unit_of_work import ReadingSession
+from circdesk.db.sessions import ReadingSession
 
 _HOLD = Part(Hold)
 
