@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
-import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from circdesk.auth.mail_hook import MailHook
+from circdesk.edge.request_ids import add_ids
 from circdesk.edge.tracing import is_wanted, request_spans, tracing
 from circdesk.settings import Settings
 from circdesk.spans import span, trace_headers
@@ -176,7 +176,7 @@ class TestRequests:
         with (
             tracing(),
             serving(settings) as url,
-            logs_of_requests(processors=[structlog.contextvars.merge_contextvars]) as logs,
+            logs_of_requests(processors=[add_ids]) as logs,
         ):
             httpx.get(f"{url}/healthz", headers={"traceparent": TRACEPARENT})
         (line,) = access_lines(logs)

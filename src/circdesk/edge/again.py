@@ -16,7 +16,7 @@ from circdesk.edge.caching import Caching, age_header
 from circdesk.edge.kept import Ready
 from circdesk.edge.limits import RateLimits
 from circdesk.edge.metrics import count_cache
-from circdesk.edge.requests import REQUEST_ID
+from circdesk.edge.request_ids import REQUEST_ID
 from circdesk.visits import Visit
 
 # As many as there are answers in memory, and at most as much of it again: outdated or compressed

@@ -12,6 +12,7 @@ import structlog
 
 from circdesk.edge.log_files import RotatingFile, SteadyStream
 from circdesk.edge.redaction import redact
+from circdesk.edge.request_ids import add_ids
 from circdesk.settings import Settings, SettingsError
 
 Entry = dict[str, Any]
@@ -24,7 +25,7 @@ _write_request: Callable[[Entry], None] | None = None
 
 
 def log_request(entry: Entry) -> None:
-    """Log that a request was answered; the ids that are bound to it stand in the line, too.
+    """Log that a request was answered; its ids stand in the entry.
 
     Each request has such a line, and structlog would take longer for it than all that goes before
     a kept answer.
@@ -44,7 +45,7 @@ def configure_logs(settings: Settings) -> None:
     global _write_request  # noqa: PLW0603  As all that structlog has, it is the process's own.
     place = _place(settings)
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_ids,
         _tell_level_and_error,
         redact,
     ]
@@ -84,7 +85,7 @@ class _Lines:
 
 def _write_plainly(place: RotatingFile | SteadyStream, entry: Entry) -> None:
     """Write what structlog would write by the processors for JSON."""
-    entry |= {"event": "request", **structlog.contextvars.get_contextvars(), "level": "info"}
+    entry |= {"event": "request", "level": "info"}
     place.write(_to_json(None, "info", redact(None, "info", entry)) + "\n")
 
 
