@@ -233,6 +233,24 @@ class TestForms:
         assert "\x1b[" in shown
         assert "started" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
 
+    def test_access_lines_stand_among_others_on_standard_error(
+        self,
+        settings: Settings,
+        configured: Callable[[Settings], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "w", buffering=1) as pipe:
+            monkeypatch.setattr("sys.stderr", pipe)
+            configured(settings.model_copy(update={"log_format": "json"}))
+            structlog.get_logger("circdesk").info("started")
+            log_request({**ENTRY})
+            structlog.get_logger("circdesk").info("stopped")
+        with os.fdopen(reading) as lines:
+            written = [json.loads(line) for line in lines]
+        assert [line["event"] for line in written] == ["started", "request", "stopped"]
+        assert written[1].items() >= ENTRY.items()
+
     def test_what_json_does_not_know_is_told_as_text(
         self, log_file: Callable[[], list[dict[str, Any]]]
     ) -> None:
@@ -276,7 +294,7 @@ class TestRotatingFile:
         file.write("one\n")
         (tmp_path / "log").rename(tmp_path / "elsewhere")
         time.sleep(1.1)
-        file.write("two\n")
+        file.write_line(b"two\n")
         file.close()
         assert (tmp_path / "log").read_text() == "two\n"
 
@@ -318,6 +336,16 @@ class TestRotatingFile:
 
 
 class TestSteadyStream:
+    def test_lines_and_texts_come_in_their_order(self) -> None:
+        reading, writing = os.pipe()
+        stream = SteadyStream(os.fdopen(writing, "w", buffering=1))
+        stream.write("one\n")
+        stream.write_line(b"two\n")
+        stream.write("three\n")
+        assert os.read(reading, 100) == b"one\ntwo\nthree\n"
+        os.close(reading)
+        stream._stream.close()
+
     def test_a_reader_that_has_gone_breaks_nobody(self) -> None:
         reading, writing = os.pipe()
         os.close(reading)
@@ -327,4 +355,5 @@ class TestSteadyStream:
         with pytest.raises(OSError, match="Broken pipe"):
             stream._stream.close()
         stream.write("another\n")
+        stream.write_line(b"a third\n")
         stream.flush()
