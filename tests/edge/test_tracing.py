@@ -171,6 +171,15 @@ class TestRequests:
         assert statement.status.code == ERROR
         assert "ada@x.yz" not in str([root, *others])
 
+    def test_a_span_for_each_that_repeats_another(
+        self, settings: Settings, kept_path: str, collector: Collector
+    ) -> None:
+        with tracing(), serving(settings) as url, httpx.Client(timeout=60) as client:
+            for _ in range(4):
+                client.get(url + kept_path)
+        roots = [span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER]
+        assert [span.name for span in roots] == ["GET /api/books/{book_id}"] * 4
+
     @pytest.mark.usefixtures("collector")
     def test_log_lines_have_the_trace(self, settings: Settings) -> None:
         with (
