@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from circdesk.edge import server
+from circdesk.edge import connections
 from circdesk.edge.ceilings import TOO_MANY_CONNECTIONS
 from circdesk.edge.server import Server
 
@@ -106,8 +106,8 @@ def client(start: Start) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(server, "_WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "_HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "_WRITE_SECONDS", 0.2)
 
 
 def read_all(client: socket.socket) -> bytes:
@@ -282,7 +282,7 @@ class TestConnections:
     def test_far_too_many_are_hung_up_on(
         self, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(server, "_TOLD", 0)
+        monkeypatch.setattr(connections, "_TOLD", 0)
         running = start(1)
         with running.connect() as first:
             first.sendall(GET % b"one")
