@@ -8,6 +8,7 @@ from types import FrameType
 import structlog
 from starlette.types import ASGIApp
 
+from circdesk.edge.again import Again
 from circdesk.edge.connections import Protocol
 from circdesk.late import later
 
@@ -28,12 +29,21 @@ class Server(uvicorn.Server):
     Args:
         app: What it serves.
         max_connections: As many are served at once; more are told so.
+        again: What finds answers to tell them again, before the application is asked.
         on_stop: Called at the first signal, while requests still run.
     """
 
-    def __init__(self, app: ASGIApp, *, max_connections: int, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_connections: int,
+        on_stop: Callable[[], None],
+        again: Again | None,
+    ) -> None:
         self._on_stop = on_stop
-        protocol = type("LimitedProtocol", (Protocol,), {"most_connections": max_connections})
+        own = {"most_connections": max_connections, "again": again}
+        protocol = type("LimitedProtocol", (Protocol,), own)
         config = uvicorn.Config(
             app,
             http=protocol,
