@@ -41,6 +41,7 @@ from circdesk.edge.policies import Buckets, read_policies
 from circdesk.edge.reads import Reads
 from circdesk.edge.refusals import refuse
 from circdesk.edge.release import release_of
+from circdesk.edge.tracing import request_spans
 from circdesk.edge.views import add_error_handlers, make_page_view, make_view_factory
 from circdesk.resources import directory
 from circdesk.service.contract_bodies import contract_bodies
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> ContractApp:
     shared = settings.redis_url is not None
     kept = KeptAnswers(cache, generations, shared=shared, commits=_make_commits(parts))
     caching = Caching(kept, generations, contract)
+    again = _make_again(parts, caching, limits)
     app = ContractApp(
         contract,
         # An answer that is kept needs neither a unit of work nor what goes on in it.
@@ -89,6 +91,7 @@ def create_app(settings: Settings) -> ContractApp:
             _make_door(parts, GuardedDoor(limits, buckets, parts.authenticator, refuse), pages),
             caching,
             limits,
+            again,
         ),
         around=limits.around,
         at_end=parts.at_end.close,
@@ -102,6 +105,7 @@ def create_app(settings: Settings) -> ContractApp:
     kept.bind(app.app, settings)
     bind_limiter(limiter, app.app)
     _bind_services(parts, app, caching, limits)
+    app.app.extensions["circdesk.again"] = again
     app.assemble()
     return app
 
@@ -155,18 +159,29 @@ def _make_views(parts: _Parts) -> MakeView:
     return Reads(replica, positions, settings.secret_key.get_secret_value()).around(make_view)
 
 
+def _make_again(parts: _Parts, caching: Caching, limits: RateLimits) -> Again | None:
+    """What tells answers again that are kept in memory, where no Redis is waited for.
+
+    Where requests are traced each has a span, also one that repeats another.
+    """
+    if parts.settings.redis_url is not None or request_spans():
+        return None
+    return Again(caching=caching, limits=limits, hops=parts.settings.proxy_hops)
+
+
 def _middlewares(
-    parts: _Parts, door: Middleware, caching: Caching, limits: RateLimits
+    parts: _Parts, door: Middleware, caching: Caching, limits: RateLimits, again: Again | None
 ) -> list[Middleware]:
     """All middlewares, the outermost first.
 
     Whatever passes the door keeps to the contract, and probes need no thread of Flask's. What is
-    kept in memory, where no Redis is waited for, is answered around the door.
+    kept in memory, where no Redis is waited for, is answered around the door, and before all else
+    when it is asked for again.
     """
     in_memory = parts.settings.redis_url is None
     return [
+        *([again.around] if again else []),
         *before_the_door(parts.settings),
-        *([partial(Again, caching=caching, limits=limits)] if in_memory else []),
         Compression,
         door,
         *([partial(AtOnce, caching=caching, limits=limits)] if in_memory else []),

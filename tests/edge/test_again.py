@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from circdesk.contract.door import Door
 from circdesk.db.generations import MEMORY
-from circdesk.edge import again
+from circdesk.edge import again, compression
 from circdesk.settings import Settings
 from tests.access_lines import access_lines, logs_of_requests
 from tests.edge.in_process import Reply, ask, remaining, without_threads
@@ -156,6 +156,20 @@ def test_what_was_told_first_is_forgotten_first(
             return [await reaches_the_door(app, kept_path, accept_encoding=c) for c in codings]
 
     assert asyncio.run(run()) == [True, False, False]
+
+
+def test_what_fails_to_be_sent_is_not_told_again(
+    settings: Settings, kept_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> list[Reply]:
+        async with without_threads(settings, kept_path) as (app, made):
+            sent = {"if_none_match": made.headers["etag"]}
+            with monkeypatch.context() as patch:
+                patch.setattr(compression, "_restored", lambda *_: 1 / 0)
+                failed = await ask(app, kept_path, **sent)
+            return [failed, await ask(app, kept_path, **sent)]
+
+    assert [reply.status for reply in asyncio.run(run())] == [500, 304]
 
 
 def test_other_methods_are_passed_on(settings: Settings, kept_path: str, shut: Shut) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from structlog.contextvars import merge_contextvars
 
+from circdesk.edge.request_ids import add_ids
 from circdesk.news import posts
 from circdesk.settings import Settings
 from tests.access_lines import logs_of_requests
@@ -90,7 +90,7 @@ class TestRequestIds:
     ) -> None:
         monkeypatch.setattr(posts, "list_posts", lambda *_: 1 / 0)
         headers = {"X-Request-ID": "mine", "Traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
-        with logs_of_requests(2, processors=[merge_contextvars]) as lines:
+        with logs_of_requests(2, processors=[add_ids]) as lines:
             client.get("/api/posts", headers=headers)
             client.get("/healthz")
 

@@ -20,11 +20,14 @@ from circdesk.auth.secrets import new_secret
 from circdesk.edge.log_files import RotatingFile, SteadyStream
 from circdesk.edge.logs import configure_logs, log_request
 from circdesk.edge.redaction import HIDDEN, redact, redact_text
+from circdesk.edge.request_ids import add_ids
 from circdesk.settings import Settings, SettingsError
 from tests.access_lines import access_lines, logs_of_requests
 from tests.people import PEOPLE
 
 ENTRY = {
+    "request_id": "5f1c9be7a1d04b6c9d2f8a3e4b7c6d50",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     "method": "GET",
     "route": "/api/books/{book_id}",
     "operation": "get_book",
@@ -45,7 +48,7 @@ class TestAccessLine:
         return line
 
     def test_it_tells_everything_about_a_request(self, librarian: httpx.Client) -> None:
-        with logs_of_requests(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        with logs_of_requests(processors=[add_ids]) as logs:
             response = librarian.get("/api/users/card:20001", headers={"X-Request-Id": "abc"})
         line = self.only_line(logs)
         assert line.pop("milliseconds") > 0
@@ -102,16 +105,15 @@ class TestAccessLine:
     def test_it_is_the_line_that_all_processors_would_write(
         self, log_file: Callable[[], list[Any]]
     ) -> None:
-        structlog.contextvars.bind_contextvars(request_id="bearer " + JWT, trace_id="0" * 32)
-        entry = {**ENTRY, "caller_id": "ada@example.org"}
+        # Of all that stands in it, callers choose the request id alone.
+        entry = {**ENTRY, "request_id": JWT}
         log_request({**entry})
         structlog.get_logger("circdesk.access").info("request", **entry)
-        structlog.contextvars.clear_contextvars()
 
         line, by_all = log_file()
         assert line.pop("timestamp") <= by_all.pop("timestamp")
         assert line == by_all
-        assert line["request_id"] == f"bearer {HIDDEN}"
+        assert line["request_id"] == HIDDEN
 
     @pytest.mark.parametrize("level", ["warning", "error"])
     def test_there_is_none_where_only_trouble_is_logged(
@@ -128,12 +130,10 @@ class TestAccessLine:
         assert path.read_text() == ""
 
     def test_it_costs_few_calls(self, log_file: Callable[[], list[Any]]) -> None:
-        structlog.contextvars.bind_contextvars(request_id="a" * 32)
         log_request({**ENTRY})  # The first looks what others have done with the file.
 
         calls = self._calls(lambda: log_request({**ENTRY}))
 
-        structlog.contextvars.clear_contextvars()
         assert len(log_file()) == 2
         # Seconds would tell of the disk; by structlog it would be five times as many.
         assert 0 < calls <= 12
@@ -233,6 +233,24 @@ class TestForms:
         assert "\x1b[" in shown
         assert "started" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
 
+    def test_access_lines_stand_among_others_on_standard_error(
+        self,
+        settings: Settings,
+        configured: Callable[[Settings], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "w", buffering=1) as pipe:
+            monkeypatch.setattr("sys.stderr", pipe)
+            configured(settings.model_copy(update={"log_format": "json"}))
+            structlog.get_logger("circdesk").info("started")
+            log_request({**ENTRY})
+            structlog.get_logger("circdesk").info("stopped")
+        with os.fdopen(reading) as lines:
+            written = [json.loads(line) for line in lines]
+        assert [line["event"] for line in written] == ["started", "request", "stopped"]
+        assert written[1].items() >= ENTRY.items()
+
     def test_what_json_does_not_know_is_told_as_text(
         self, log_file: Callable[[], list[dict[str, Any]]]
     ) -> None:
@@ -276,7 +294,7 @@ class TestRotatingFile:
         file.write("one\n")
         (tmp_path / "log").rename(tmp_path / "elsewhere")
         time.sleep(1.1)
-        file.write("two\n")
+        file.write_line(b"two\n")
         file.close()
         assert (tmp_path / "log").read_text() == "two\n"
 
@@ -318,6 +336,16 @@ class TestRotatingFile:
 
 
 class TestSteadyStream:
+    def test_lines_and_texts_come_in_their_order(self) -> None:
+        reading, writing = os.pipe()
+        stream = SteadyStream(os.fdopen(writing, "w", buffering=1))
+        stream.write("one\n")
+        stream.write_line(b"two\n")
+        stream.write("three\n")
+        assert os.read(reading, 100) == b"one\ntwo\nthree\n"
+        os.close(reading)
+        stream._stream.close()
+
     def test_a_reader_that_has_gone_breaks_nobody(self) -> None:
         reading, writing = os.pipe()
         os.close(reading)
@@ -327,4 +355,5 @@ class TestSteadyStream:
         with pytest.raises(OSError, match="Broken pipe"):
             stream._stream.close()
         stream.write("another\n")
+        stream.write_line(b"a third\n")
         stream.flush()

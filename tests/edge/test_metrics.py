@@ -175,6 +175,19 @@ print("counted", flush=True)
 sys.stdin.read()
 """
 
+# One whose files have less room than its series take, and that counts the first of them on.
+OUTGROW = """
+import sys
+from pathlib import Path
+from circdesk.edge import metrics_files
+from circdesk.edge.metrics import begin_request, count_together, end_request
+metrics_files._ROOM = dict.fromkeys(metrics_files._ROOM, 4096)
+count_together(Path(sys.argv[1]))
+for operation in ["get_book", *(f"operation_{n}" for n in range(50)), "get_book"]:
+    begin_request()
+    end_request(operation, 200, 0.02)
+"""
+
 READ = """
 import sys
 from pathlib import Path
@@ -236,6 +249,11 @@ class TestSeveralProcesses:
         assert self.sums(tmp_path) == (16, 16, 1, 3)
         # However many come and go, there are the files of those that live, and of all others.
         assert len([*tmp_path.glob("*.db")]) == 3 + 2
+
+    def test_a_file_that_is_outgrown_loses_nothing(self, tmp_path: Path) -> None:
+        subprocess.run([sys.executable, "-c", OUTGROW, str(tmp_path)], check=True)
+        assert {path.stat().st_size > 4096 for path in tmp_path.glob("histogram_*.db")} == {True}
+        assert self.sums(tmp_path) == (2, 2, 0, 0)
 
     def test_without_room_a_process_counts_alone(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()

@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
-import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from circdesk.auth.mail_hook import MailHook
+from circdesk.edge.request_ids import add_ids
 from circdesk.edge.tracing import is_wanted, request_spans, tracing
 from circdesk.settings import Settings
 from circdesk.spans import span, trace_headers
@@ -171,12 +171,21 @@ class TestRequests:
         assert statement.status.code == ERROR
         assert "ada@x.yz" not in str([root, *others])
 
+    def test_a_span_for_each_that_repeats_another(
+        self, settings: Settings, kept_path: str, collector: Collector
+    ) -> None:
+        with tracing(), serving(settings) as url, httpx.Client(timeout=60) as client:
+            for _ in range(4):
+                client.get(url + kept_path)
+        roots = [span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER]
+        assert [span.name for span in roots] == ["GET /api/books/{book_id}"] * 4
+
     @pytest.mark.usefixtures("collector")
     def test_log_lines_have_the_trace(self, settings: Settings) -> None:
         with (
             tracing(),
             serving(settings) as url,
-            logs_of_requests(processors=[structlog.contextvars.merge_contextvars]) as logs,
+            logs_of_requests(processors=[add_ids]) as logs,
         ):
             httpx.get(f"{url}/healthz", headers={"traceparent": TRACEPARENT})
         (line,) = access_lines(logs)

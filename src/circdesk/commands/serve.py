@@ -62,6 +62,7 @@ def _run(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
             app,
             max_connections=settings.max_connections,
             on_stop=app.app.extensions["circdesk.probes"].stop,
+            again=app.app.extensions["circdesk.again"],
         )
         server.run(sockets=[listener])
 

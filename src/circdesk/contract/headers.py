@@ -1,7 +1,7 @@
 """What the headers of a request say: what it carries, and what it wants (RFC 9110)."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from circdesk.contract import requests
 from circdesk.contract.operations import Body, Operation
@@ -34,6 +34,11 @@ def join_headers(raw: Collection[tuple[bytes, bytes]]) -> RawHeaders:
     for name, values in repeated.items():
         headers[name] = (b"; " if name == b"cookie" else b", ").join(values)
     return headers
+
+
+def header_lines(headers: Iterable[RawHeader]) -> bytes:
+    """Headers as the lines of a head (RFC 9112, 5)."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def has_content(headers: RawHeaders) -> bool:

@@ -5,20 +5,22 @@ from starlette.types import Scope
 from circdesk.contract.environ import CALLER, OPERATION, ROUTE
 from circdesk.edge.logs import log_request
 from circdesk.edge.metrics import end_request
+from circdesk.edge.request_ids import Ids
 from circdesk.visits import Caller
 
 # What no operation, page or document answers goes by this name.
 _NOTHING = "none"
 
 
-def record(scope: Scope, *, status: int, size: int, seconds: float) -> None:
+def record(scope: Scope, ids: Ids, *, status: int, size: int, seconds: float) -> None:
     """Log and count a request that has ended.
 
     The line has the template of the path and never the path itself, in which ids and natural keys
-    of people stand; the request id that is bound to the context stands in it, too.
+    of people stand.
 
     Args:
         scope: The request, with what the door and the authenticator have found out.
+        ids: Its ids.
         status: The status of the answer; 0 where the caller went before there was one.
         size: Bytes of the body that were handed on.
         seconds: How long it took.
@@ -29,6 +31,7 @@ def record(scope: Scope, *, status: int, size: int, seconds: float) -> None:
     kind, caller_id = _who(caller) if caller else ("anonymous", None)
     log_request(
         {
+            **ids,
             "method": scope["method"],
             "route": scope.get(ROUTE),
             "operation": operation,

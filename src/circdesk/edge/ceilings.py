@@ -51,14 +51,15 @@ class Ceilings:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it on."""
-        problem = _find_problem(scope) if scope["type"] == "http" else None
+        problem = find_problem(scope) if scope["type"] == "http" else None
         if problem is None:
             await self._app(scope, receive, send)
         else:
             await refuse(scope, receive, send, problem, None)
 
 
-def _find_problem(scope: Scope) -> Problem | None:
+def find_problem(scope: Scope) -> Problem | None:
+    """The problem of a request that is beyond a ceiling; None for any other."""
     if TOO_MANY_CONNECTIONS in scope:
         return Overloaded("Too many callers are connected.", headers={"Retry-After": "1"} | _CLOSE)
     sent = len(scope["raw_path"]) + len(scope["query_string"])

@@ -31,6 +31,14 @@ class SteadyStream:
         except (OSError, ValueError):  # The latter comes from a stream that is closed.
             return 0
 
+    def write_line(self, line: bytes) -> None:
+        """Write a whole line at once, in UTF-8, if that is possible."""
+        try:
+            self._stream.buffer.write(line)
+            self._stream.buffer.flush()
+        except (OSError, ValueError):
+            return
+
     def flush(self) -> None:
         """Send on what was written, if that is possible."""
         try:
@@ -70,12 +78,16 @@ class RotatingFile:
 
     def write(self, text: str) -> int:
         """Append a text of whole lines."""
+        self.write_line(text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def write_line(self, line: bytes) -> None:
+        """Append a line, or several, in UTF-8."""
         with self._lock:
             try:
                 now = time.monotonic()
                 if now >= self._next_look or self._failing or self._size >= self._most_bytes:
                     self._follow(now)
-                line = text.encode("utf-8", "backslashreplace")
                 # The rest of one that the disk had no room for must not run into this one.
                 written = os.write(self._descriptor, b"\n" + line if self._torn else line)
                 self._torn = written < len(line)
@@ -84,7 +96,6 @@ class RotatingFile:
                 self._tell(error)
             else:
                 self._failing = False
-        return len(text)
 
     def flush(self) -> None:
         """Nothing waits to be written."""

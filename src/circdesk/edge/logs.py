@@ -11,12 +11,14 @@ import orjson
 import structlog
 
 from circdesk.edge.log_files import RotatingFile, SteadyStream
-from circdesk.edge.redaction import redact
+from circdesk.edge.redaction import redact, redact_text
+from circdesk.edge.request_ids import add_ids
 from circdesk.settings import Settings, SettingsError
 
 Entry = dict[str, Any]
 
 _JSON_FORM = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+_JSON_LINE = _JSON_FORM | orjson.OPT_APPEND_NEWLINE
 
 _requests = structlog.get_logger("circdesk.access")
 # What writes the line of a request in place of structlog, if anything does.
@@ -24,7 +26,7 @@ _write_request: Callable[[Entry], None] | None = None
 
 
 def log_request(entry: Entry) -> None:
-    """Log that a request was answered; the ids that are bound to it stand in the line, too.
+    """Log that a request was answered; the entry is as `circdesk.edge.access` makes it.
 
     Each request has such a line, and structlog would take longer for it than all that goes before
     a kept answer.
@@ -44,7 +46,7 @@ def configure_logs(settings: Settings) -> None:
     global _write_request  # noqa: PLW0603  As all that structlog has, it is the process's own.
     place = _place(settings)
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_ids,
         _tell_level_and_error,
         redact,
     ]
@@ -83,9 +85,14 @@ class _Lines:
 
 
 def _write_plainly(place: RotatingFile | SteadyStream, entry: Entry) -> None:
-    """Write what structlog would write by the processors for JSON."""
-    entry |= {"event": "request", **structlog.contextvars.get_contextvars(), "level": "info"}
-    place.write(_to_json(None, "info", redact(None, "info", entry)) + "\n")
+    """Write what structlog would write by the processors for JSON.
+
+    Callers choose nothing of it but the request id. All else is the contract's, an address or an id
+    of ours, and needs no closer look.
+    """
+    entry["request_id"] = redact_text(entry["request_id"])
+    entry |= {"event": "request", "level": "info", "timestamp": datetime.now(UTC)}
+    place.write_line(orjson.dumps(entry, option=_JSON_LINE))
 
 
 def _place(settings: Settings) -> RotatingFile | SteadyStream:

@@ -10,6 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from struct import Struct
+from threading import Lock
+from typing import Any
 
 from prometheus_client import CollectorRegistry, values
 from prometheus_client.mmap_dict import MmapedDict
@@ -21,6 +24,7 @@ _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # would need.
 _ROOM = {"counter": 1024**2, "histogram": 4 * 1024**2, "gauge_livesum": 64 * 1024}
 _ENDED = "0"
+_DOUBLE = Struct("d")
 
 
 def share_values(directory: Path) -> None:
@@ -37,7 +41,35 @@ def share_values(directory: Path) -> None:
         for kind, size in _ROOM.items():
             _take_room(directory / f"{kind}_{os.getpid()}.db", size)
     os.environ[_VARIABLE] = str(directory)
-    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # It chooses at import, by the environment.
+    # It chooses at import, by the environment.
+    values.ValueClass = _value_class()
+
+
+def _value_class() -> Any:
+    """The class of values in files of this process, which never forks once it counts.
+
+    The library's own asks the kernel for the id of the process, and looks the place up, each time.
+    """
+    lock = Lock()
+    value_class: Any = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+
+    class Value(value_class):  # type: ignore[misc]  # It is made by a function.
+        """A value that is only ever added to."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            # A file that has grown is mapped anew, which leaves this mapping as it is.
+            self._memory = self._file._m  # noqa: SLF001
+            start = self._file._positions[self._key]  # noqa: SLF001
+            self._place = slice(start, start + _DOUBLE.size)
+
+        def inc(self, amount: float) -> None:
+            with lock:
+                self._value += amount
+                # In one piece, so that no reader ever finds a half of it.
+                self._memory[self._place] = _DOUBLE.pack(self._value)
+
+    return Value
 
 
 @contextmanager

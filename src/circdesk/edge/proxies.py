@@ -24,23 +24,30 @@ class BelievedProxies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its caller as the client."""
         if scope["type"] == "http":
-            address = self._find_address(scope)
-            if address is not None:
-                # The port there was the proxy's.
-                scope = {**scope, "client": (address, 0)}
+            believe_proxies(scope, self._hops)
         await self._app(scope, receive, send)
 
-    def _find_address(self, scope: Scope) -> str | None:
-        """The farthest entry that is believed; None where there is none that can be read.
 
-        With fewer entries than proxies the request came past the outermost of them.
-        """
-        values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        believed = b",".join(values).decode("latin-1").split(",")[-self._hops :]
-        try:
-            # What is not believed may be anything, and does not matter.
-            addresses = [str(ip_address(entry.strip())) for entry in believed]
-        except ValueError:
-            return None
-        # The zone of an IPv6 address (RFC 4007, 11) is any text, and says nothing elsewhere.
-        return addresses[0].partition("%")[0]
+def believe_proxies(scope: Scope, hops: int) -> None:
+    """Put the caller's own address into the scope, as far as so many proxies tell it."""
+    address = _find_address(scope, hops)
+    if address is not None:
+        # In place: what is found out further in is read from this very scope further out. The port
+        # there was the proxy's.
+        scope["client"] = (address, 0)
+
+
+def _find_address(scope: Scope, hops: int) -> str | None:
+    """The farthest entry that is believed; None where there is none that can be read.
+
+    With fewer entries than proxies the request came past the outermost of them.
+    """
+    values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    believed = b",".join(values).decode("latin-1").split(",")[-hops:]
+    try:
+        # What is not believed may be anything, and does not matter.
+        addresses = [str(ip_address(entry.strip())) for entry in believed]
+    except ValueError:
+        return None
+    # The zone of an IPv6 address (RFC 4007, 11) is any text, and says nothing elsewhere.
+    return addresses[0].partition("%")[0]

@@ -4,8 +4,6 @@ It stands around everything, so that nothing is answered without a request id an
 wherever it comes from, leaves in a form of its own.
 """
 
-import random
-import re
 import time
 
 import structlog
@@ -16,11 +14,8 @@ from circdesk.contract.requests import InternalError
 from circdesk.edge.access import record
 from circdesk.edge.metrics import begin_request
 from circdesk.edge.refusals import refuse
+from circdesk.edge.request_ids import REQUEST_ID, bind_ids, read_ids
 from circdesk.edge.security_headers import UNLESS_SET, fixed_headers
-from circdesk.edge.tracecontext import read_trace_context
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-REQUEST_ID = "circdesk.request_id"
 
 # Without a word about it, a cache may keep what it takes to be good (RFC 9111, 4.2.2).
 _UNLESS_SET = (*UNLESS_SET, (b"cache-control", b"no-store"))
@@ -44,15 +39,9 @@ class EveryRequest:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        # Most requests have neither an id nor a trace, which to know takes no walk.
-        sent = dict(scope["headers"])
-        request_id = _sent_id(scope) if b"x-request-id" in sent else None
-        # It tells requests apart, and guards nothing: no system call is needed for it.
-        request_id = scope[REQUEST_ID] = request_id or f"{random.getrandbits(128):032x}"
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        if b"traceparent" in sent and (trace := read_trace_context(scope["headers"])):
-            structlog.contextvars.bind_contextvars(trace_id=trace.trace_id)
+        ids = read_ids(scope["headers"])
+        bind_ids(ids)
+        request_id = scope[REQUEST_ID] = ids["request_id"]
         answer = _Answer(send, ((b"x-request-id", request_id.encode()), *self._fixed))
         begin_request()
         try:
@@ -65,7 +54,7 @@ class EveryRequest:
             await refuse(scope, receive, answer.send, InternalError("Something broke."), None)
         finally:
             seconds = time.perf_counter() - started
-            record(scope, status=answer.status, size=answer.size, seconds=seconds)
+            record(scope, ids, status=answer.status, size=answer.size, seconds=seconds)
 
 
 class _Answer:
@@ -81,16 +70,7 @@ class _Answer:
             self.status = message["status"]
             there = dict(message["headers"])
             missing = [header for header in _UNLESS_SET if header[0] not in there]
-            headers = [*message["headers"], *self._headers, *missing]
-            message = {**message, "headers": headers}
+            message["headers"] = [*message["headers"], *self._headers, *missing]
         else:
             self.size += len(message.get("body", b""))
         await self._send(message)
-
-
-def _sent_id(scope: Scope) -> str | None:
-    """The caller's X-Request-Id where it is well-formed, so that a trace can cross services."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):
-            return str(value.decode("latin-1"))
-    return None

@@ -18,6 +18,7 @@ from sqlalchemy.engine import ExceptionContext
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from circdesk.contract.environ import OPERATION, ROUTE
+from circdesk.edge.request_ids import bind_trace
 from circdesk.spans import Attributes, Kind, make_spans_with
 
 log = structlog.get_logger("circdesk.tracing")
@@ -153,8 +154,7 @@ class Tracer:
         }
         parent = self._propagator.extract(headers)
         with self._start(method, self._trace.SpanKind.SERVER, attributes, parent) as span:
-            trace_id = self._trace.format_trace_id(span.get_span_context().trace_id)
-            structlog.contextvars.bind_contextvars(trace_id=trace_id)
+            bind_trace(self._trace.format_trace_id(span.get_span_context().trace_id))
             yield span
 
     def name_span(self, span: Any, scope: Scope, status: int) -> None:

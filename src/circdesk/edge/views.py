@@ -32,6 +32,7 @@ from circdesk.edge.preconditions import (
     preconditions,
     with_validators,
 )
+from circdesk.edge.request_ids import bound_id
 from circdesk.spans import span
 from circdesk.visits import Visit, visiting
 
@@ -181,6 +182,5 @@ def _answer_crash(error: Exception) -> Answer:
 
 
 def _problem_answer(operation: Operation | None, problem: Problem, environ: Environ) -> Answer:
-    request_id = structlog.contextvars.get_contextvars()["request_id"]
     path = environ["REQUEST_URI"].partition("?")[0]
-    return problem_answer(operation, problem, instance=path, request_id=request_id)
+    return problem_answer(operation, problem, instance=path, request_id=bound_id())
