@@ -7,9 +7,10 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from psycopg.pq import PipelineStatus, TransactionStatus
+from sqlalchemy import Engine, func, select
 
-from circdesk.db.patience import PatientConnection
+from circdesk.db.patience import NoAnswer, PatientConnection
 from circdesk.db.reader import Reader
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -132,3 +133,74 @@ def test_an_answer_that_does_not_come_is_given_up(
         read(reader, text, seconds=5.0)
 
     assert connection.closed
+
+
+class TestBeginAndRun:
+    """The first statement of a transaction, sent together with its beginning."""
+
+    READ = "SELECT 12 / %(number)s::int"
+
+    @pytest.fixture
+    def ready(self, reader: Reader, connection: PatientConnection) -> Reader:
+        """A reader whose connection has both prepared, and is in no transaction."""
+        for _ in range(ENOUGH):
+            reader.run("BEGIN", {})
+            read(reader, self.READ, number=3)
+            connection.rollback()
+        return reader
+
+    def test_it_answers_within_the_transaction(
+        self, ready: Reader, connection: PatientConnection
+    ) -> None:
+        result = ready.begin_and_run(self.READ, {"number": 4})
+
+        assert ready.rows(result, tuple) == [(3,)]
+        assert connection.info.transaction_status is TransactionStatus.INTRANS
+        assert connection.pgconn.pipeline_status == PipelineStatus.OFF
+        connection.rollback()
+        assert read(ready, self.READ, number=2) == [(6,)]
+
+    def test_what_is_not_prepared_begins_a_transaction_as_well(
+        self, reader: Reader, connection: PatientConnection
+    ) -> None:
+        result = reader.begin_and_run(self.READ, {"number": 6})
+
+        assert reader.rows(result, tuple) == [(2,)]
+        assert connection.info.transaction_status is TransactionStatus.INTRANS
+        connection.rollback()
+
+    def test_a_refusal_leaves_a_transaction_that_can_only_be_rolled_back(
+        self, ready: Reader, connection: PatientConnection
+    ) -> None:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            ready.begin_and_run(self.READ, {"number": 0})
+
+        assert connection.info.transaction_status is TransactionStatus.INERROR
+        connection.rollback()
+        assert ready.rows(ready.begin_and_run(self.READ, {"number": 1}), tuple) == [(12,)]
+        connection.rollback()
+
+    def test_a_server_that_hangs_is_given_up(
+        self, reader: Reader, connection: PatientConnection
+    ) -> None:
+        sleep = "SELECT pg_sleep(%(seconds)s::float)"
+        for _ in range(ENOUGH):
+            reader.run("BEGIN", {})
+            reader.run(sleep, {"seconds": 0.0})
+            connection.rollback()
+        connection.patience = 0.2
+
+        with pytest.raises(NoAnswer):
+            reader.begin_and_run(sleep, {"seconds": 60.0})
+
+        assert connection.closed
+
+    def test_a_connection_that_was_lost_is_an_operational_error(
+        self, ready: Reader, connection: PatientConnection, engine: Engine
+    ) -> None:
+        with engine.connect() as other:
+            other.scalar(select(func.pg_terminate_backend(connection.info.backend_pid, 5000)))
+        with pytest.raises(psycopg.OperationalError):
+            ready.begin_and_run(self.READ, {"number": 1})
+
+        assert connection.closed

@@ -118,6 +118,20 @@ def begin(connection: Connection) -> None:
         execute(connection, _BEGIN, {})
 
 
+def begin_with(connection: Connection, statement: AnySelect, values: Values) -> Sequence[AnyRow]:
+    """Begin as `begin` does, and execute a statement, in one round trip where nobody listens.
+
+    Raises:
+        DBAPIError: As SQLAlchemy raises it.
+    """
+    if isinstance(connection.engine, UnheardEngine) and not _is_heard(connection):
+        compiled = _compile(statement, connection.dialect)
+        if compiled is not None:
+            return compiled.run(connection.connection, values, begins=True)
+    begin(connection)
+    return execute(connection, statement, values)
+
+
 def execute(connection: Connection, statement: _Statement, values: Values) -> Sequence[AnyRow]:
     """The rows of a statement in the connection's transaction; none of one that only writes.
 
@@ -171,12 +185,16 @@ class _Compiled:
         self._make_row: Callable[[Iterable[Any]], AnyRow] = partial(tuple.__new__, row)
         self._processes: list[tuple[int, _Process]] | None = None
 
-    def run(self, connection: ManagesConnection, values: Values) -> Sequence[AnyRow]:
+    def run(
+        self, connection: ManagesConnection, values: Values, *, begins: bool = False
+    ) -> Sequence[AnyRow]:
         """What the statement answers on a connection, which is left where it is lost."""
         driver: Any = connection.dbapi_connection
+        reader: Reader = driver.reader
         text, sent = self._bind(values)
         try:
-            return self._rows(driver.reader, driver.reader.run(text, sent))
+            result = reader.begin_and_run(text, sent) if begins else reader.run(text, sent)
+            return self._rows(reader, result)
         except psycopg.Error as error:
             if driver.closed:
                 connection.invalidate(error)

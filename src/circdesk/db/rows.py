@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter
 from sqlalchemy.orm import Session
 
 from circdesk.db.direct import AnyRow, AnySelect, DirectEngine, Values, execute
+from circdesk.db.sessions import WritingSession
 
 # There are as many shapes as lists, times the sorts and the filters that somebody has combined.
 _MOST_SHAPES = 1000
@@ -39,8 +40,8 @@ def read_rows(
         rows = engine.read(statement, values or {})
         if rows is not None:
             return rows
-    if session.autoflush:
-        session.flush()
+    if isinstance(session, WritingSession) and session.autoflush:
+        return session.read(statement, values or {})
     return execute(session.connection(), statement, values or {})
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import IdentitySet
 
-from circdesk.db.direct import begin
+from circdesk.db.direct import AnyRow, AnySelect, Values, begin, begin_with, execute
 
 
 class LateSession(Session):
@@ -88,10 +88,22 @@ class WritingSession(LateSession):
         """
         if self.is_whole or asked or options or "dispatch" in vars(self):
             return super().connection(*asked, **options)
-        if self._begun is None:
-            self._begun = self._engine.connect()
-            self._begun.begin()
-            begin(self._begun)
+        connection = self._begun
+        if connection is None:
+            connection = self._take_connection()
+            begin(connection)
+        return connection
+
+    def read(self, statement: AnySelect, values: Values) -> Sequence[AnyRow]:
+        """The rows of a statement of columns, with which the transaction may begin."""
+        if self._begun is None and not self.is_whole and "dispatch" not in vars(self):
+            return begin_with(self._take_connection(), statement, values)
+        self.flush()
+        return execute(self.connection(), statement, values)
+
+    def _take_connection(self) -> Connection:
+        self._begun = self._engine.connect()
+        self._begun.begin()
         return self._begun
 
     def in_transaction(self) -> bool:
