@@ -29,8 +29,8 @@ from tests.edge.test_call_count import (
 
 # As the calls of a read stand in `tests.edge.test_call_count.CALLS`.
 CALLS = {
-    "a check-out": {(3, 11): {"sqlite": 1313, "postgresql": 776}},
-    "a return": {(3, 11): {"sqlite": 1290, "postgresql": 733}},
+    "a check-out": {(3, 11): {"sqlite": 1207, "postgresql": 626}},
+    "a return": {(3, 11): {"sqlite": 1152, "postgresql": 592}},
 }
 
 
