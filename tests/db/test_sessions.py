@@ -178,6 +178,20 @@ class TestListeners:
         assert (before, heard) == ([], ["committed"])
         assert not is_whole(session)
 
+    def test_who_begins_to_listen_in_its_midst_is_in_the_same_transaction(
+        self, sessions: Sessions
+    ) -> None:
+        heard: list[str] = []
+        with unit_of_work(sessions, writing=True) as session:
+            rename(session, "New")
+            event.listen(session, "after_commit", lambda _: heard.append("committed"))
+            seen = titles(session)
+            rename(session, "Newer")
+            others = stored(sessions)
+
+        assert (seen, others, stored(sessions)) == (["New"], ["Old"], ["Newer"])
+        assert heard == ["committed"]
+
     def test_who_listens_to_its_beginning_hears_of_it(self, sessions: Sessions) -> None:
         heard: list[Any] = []
         with unit_of_work(sessions, writing=True) as session:

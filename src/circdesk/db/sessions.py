@@ -23,6 +23,8 @@ class LateSession(Session):
         info: What it knows from the beginning.
     """
 
+    autoflush = True
+
     def __init__(self, engine: Engine, *, info: Mapping[str, Any]) -> None:
         self._engine = engine
         vars(self)["info"] = {**info}
@@ -40,7 +42,7 @@ class LateSession(Session):
         return "_transaction" in vars(self)
 
     def _make_whole(self) -> None:
-        super().__init__(self._engine)
+        super().__init__(self._engine, autoflush=self.autoflush)
 
     def get_bind(self, *asked: Any, **options: Any) -> Engine | Connection:
         """Its engine, or the connection that it had before it was whole."""
@@ -61,9 +63,6 @@ class ReadingSession(LateSession):
 
     autoflush = False
 
-    def _make_whole(self) -> None:
-        Session.__init__(self, self._engine, autoflush=False)
-
 
 @event.listens_for(ReadingSession, "before_flush")
 def _refuse_change(session: Session, *_: object) -> None:
@@ -77,16 +76,12 @@ class WritingSession(LateSession):
     It begins its transaction on a connection, and joins it where it is made whole afterwards.
     """
 
-    autoflush = True
     _begun: Connection | None = None
     _joins = False
 
     def connection(self, *asked: Any, **options: Any) -> Connection:
-        """The connection of its transaction, which it begins where there is none.
-
-        Who listens to this very session is told by a whole one.
-        """
-        if self.is_whole or asked or options or "dispatch" in vars(self):
+        """The connection of its transaction, which it begins where there is none."""
+        if asked or options or not self._will_do:
             return super().connection(*asked, **options)
         connection = self._begun
         if connection is None:
@@ -96,10 +91,15 @@ class WritingSession(LateSession):
 
     def read(self, statement: AnySelect, values: Values) -> Sequence[AnyRow]:
         """The rows of a statement of columns, with which the transaction may begin."""
-        if self._begun is None and not self.is_whole and "dispatch" not in vars(self):
+        if self._begun is None and self._will_do:
             return begin_with(self._take_connection(), statement, values)
         self.flush()
         return execute(self.connection(), statement, values)
+
+    @property
+    def _will_do(self) -> bool:
+        """Whether it need not be whole; who listens to this very session is told by a whole one."""
+        return not self.is_whole and "dispatch" not in vars(self)
 
     def _take_connection(self) -> Connection:
         self._begun = self._engine.connect()
