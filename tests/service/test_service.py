@@ -343,6 +343,7 @@ class TestRequestIds:
         assert line == {
             "event": "request",
             "log_level": "info",
+            "request_id": "abc",
             "method": "GET",
             "route": None,
             "operation": None,
