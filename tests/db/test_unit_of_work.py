@@ -171,6 +171,20 @@ class TestLostConnections:
         assert isinstance(caught.value.__cause__, DBAPIError)
         assert titles(sessions) == []
 
+    def test_one_that_is_lost_without_a_whole_session_leaves_it_too(
+        self, sessions: Sessions
+    ) -> None:
+        def write() -> None:
+            with unit_of_work(sessions, writing=True) as session:
+                session.connection().execute(text("DELETE FROM posts"))
+                hang_up(session)
+
+        with pytest.raises(OutcomeUnknown) as caught:
+            write()
+
+        assert isinstance(caught.value.__cause__, DBAPIError)
+        assert titles(sessions) == []
+
     def test_one_that_is_lost_before_the_commit_has_stored_nothing(
         self, sessions: Sessions, make_post: MakePost
     ) -> None:
