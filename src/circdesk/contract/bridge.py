@@ -73,7 +73,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         crossing = _Crossing(scope, receive, send, self._timeout, loop)
         self._crossings.add(crossing)
-        self._threads.run(partial(crossing.run, self._respond))
+        self._threads.run(partial(crossing.run, self._respond), loop.call_later)
         too_late = loop.call_later(self._patience, crossing.turn_away)
         try:
             await crossing.ended
