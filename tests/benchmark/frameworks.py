@@ -5,9 +5,9 @@
 
 PostgreSQL comes from the wheel that the tests use, keeps what it has committed, and has the cores
 beside the first, with whoever asks. The first core has the contestants, of which one is asked at
-a time: in each round, operation by operation, all of them in turn, and some of them once more at
-half of the rate that they reached. Before that they are held against each other: same items, same
-rows. The first of several rounds warms up and is not counted.
+a time: in each round, operation by operation, all of them in turn. Before that they are held
+against each other: same items, same rows. The first of several rounds warms up and is not counted.
+At last, some are started once more, each alone, and asked at half of the rate that they reach.
 
 It needs `requirements-bench.txt`; `make bench` sees to that. It writes `benchmark.json`,
 `benchmark.svg` and `benchmark.md`, and says which goals are met.
@@ -31,7 +31,7 @@ from generators import CONNECTIONS, generator  # type: ignore[import-not-found]
 from goals import judge, told, without_goal  # type: ignore[import-not-found]
 from lent_books import add_people  # type: ignore[import-not-found]
 from made_up_books import Library, fill  # type: ignore[import-not-found]
-from measuring import CORES_MEASURED, Run, tell  # type: ignore[import-not-found]
+from measuring import CORES_MEASURED, Run, measure_tails, tell  # type: ignore[import-not-found]
 from search import server  # type: ignore[import-not-found]
 from sqlalchemy import make_url
 
@@ -42,6 +42,7 @@ JSON = dict[str, Any]
 
 # Fourteen contestants with a pool each.
 MAX_CONNECTIONS = 500
+MOST_ROUNDS_ALONE = 3
 SETTINGS = (
     "server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_level",
     "shared_buffers", "work_mem", "max_connections", "jit",
@@ -75,6 +76,8 @@ def main() -> None:
                 with running(database, asked.book[0]) as contestants:
                     run = Run(contestants, database, asked, given.seconds)
                     report = facts_of(connection, given) | run.measure(given.rounds)
+                rounds = min(given.rounds, MOST_ROUNDS_ALONE)
+                report |= measure_tails(database, asked, given.seconds, rounds)
     write(report, given.into)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from chart import OPERATIONS  # type: ignore[import-not-found]  # It lies beside this file.
 from choosing import Asked  # type: ignore[import-not-found]
 from contestants import (  # type: ignore[import-not-found]
+    ALL,
     UNCACHED,
     Database,
     Running,
@@ -64,7 +65,6 @@ class Run:
         self._by_name = {each.contestant.name: each for each in contestants}
         self._tags: dict[str, list[str]] = {}
         self._wrong: dict[str, int] = defaultdict(int)
-        self._at_half: dict[str, dict[str, list[JSON]]] = {name: {} for name in ASKED}
         self._busy: dict[str, dict[str, list[float]]] = defaultdict(dict)
 
     def measure(self, rounds: int) -> JSON:
@@ -83,14 +83,22 @@ class Run:
             },
             "faults_told": faults,
             "wrong_answers": dict(self._wrong),
-            "open_loop_generator": "tests/benchmark/generators.py",
-            "open_loop": self._at_half,
             "megabytes": round(worker.worker_megabytes(), 1),
             "megabytes_of_each": self._of_each(lambda each: each.worker_megabytes()),
             "seconds_to_first_answer": statistics.median(each.seconds for each in ours),
             "seconds_of_each": self._of_each(lambda each: each.seconds),
             "two_workers_to_one": self._two_workers(),
         }
+
+    def ask_at_half(self, operation: str) -> JSON:
+        """Latencies of the first at half of its top rate, after a rate that warms it up."""
+        each = self._contestants[0]
+        _, top = self._rate(each, operation), self._rate(each, operation)
+        asking = self._asking(each, operation)
+        load: JSON = at_half(each.address, operation, asking, top, 3 * self._seconds)
+        if operation == "desk":
+            self._tidy()
+        return load
 
     def _compare(self) -> JSON:
         """Hold all against the first; answers how many faults each tells of three."""
@@ -118,7 +126,6 @@ class Run:
                     rate = self._rate(each, operation)
                     if number or rounds == 1:
                         rates[each.contestant.name].setdefault(operation, []).append(rate)
-                        self._ask_at_half(each, operation, rate)
             tell(f"round {number} is over")
         return rates
 
@@ -141,17 +148,6 @@ class Run:
             self._wrong[f"{each.contestant.name}: {operation}"] += load.wrong
         rate: float = round(load.rate / 2 if operation == "desk" else load.rate, 1)
         return rate
-
-    def _ask_at_half(self, each: Running, operation: str, top: float) -> None:
-        """Record latencies at half of the rate that was just measured, if they are to be told."""
-        name = each.contestant.name
-        if operation not in ASKED.get(name, ()):
-            return
-        asking = self._asking(each, operation)
-        load = at_half(each.address, operation, asking, top, 3 * self._seconds)
-        self._at_half[name].setdefault(operation, []).append(load)
-        if operation == "desk":
-            self._tidy()
 
     def _asking(self, each: Running, operation: str) -> Asking:
         if operation == "desk":
@@ -203,6 +199,29 @@ class Run:
 
     def _of_each(self, value: Any) -> dict[str, float]:
         return {name: round(value(each), 2) for name, each in self._by_name.items()}
+
+
+def measure_tails(database: Database, asked: Asked, seconds: int, rounds: int) -> JSON:
+    """Latencies at half of the top rate, of all who are asked so; each has the machine to itself.
+
+    Args:
+        database: Where they read and write.
+        asked: What they are asked.
+        seconds: How long each is rated at a time.
+        rounds: How often.
+    """
+    found: dict[str, dict[str, list[JSON]]] = {name: {} for name in ASKED}
+    for number in range(rounds):
+        for contestant in (each for each in ALL if each.name in ASKED):
+            with ExitStack() as stack:
+                alone = start(stack, contestant, database, asked.book[0])
+                run = Run([alone], database, asked, seconds)
+                for operation in ASKED[contestant.name]:
+                    found[contestant.name].setdefault(operation, []).append(
+                        run.ask_at_half(operation)
+                    )
+        tell(f"round {number} alone is over")
+    return {"open_loop_generator": "tests/benchmark/generators.py", "open_loop": found}
 
 
 def tell(progress: str) -> None:
