@@ -52,7 +52,7 @@ format: install ## Bring the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(BENCH_INSTALLED) ## Measure the service beside other frameworks, in about twelve minutes
+bench: $(BENCH_INSTALLED) ## Measure the service beside other frameworks, in about thirteen minutes
 	$(BENCH_VENV)/bin/python tests/benchmark/frameworks.py --into docs/benchmark
 
 bench-quick: $(BENCH_INSTALLED) ## The same in about two minutes

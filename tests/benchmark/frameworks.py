@@ -1,6 +1,6 @@
 """Circdesk beside what people would write with other frameworks, on one database, in one run.
 
-    python tests/benchmark/frameworks.py                  # about twelve minutes
+    python tests/benchmark/frameworks.py                  # about thirteen minutes
     python tests/benchmark/frameworks.py --rounds 1       # about two
 
 PostgreSQL comes from the wheel that the tests use, keeps what it has committed, and has the cores
