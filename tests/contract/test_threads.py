@@ -141,6 +141,21 @@ def test_those_who_hang_hold_nobody_up(threads: Threads) -> None:
     held.let_all_go()
 
 
+def test_those_who_wait_for_their_peer_are_not_counted(threads: Threads) -> None:
+    held = Held()
+
+    def wait() -> None:
+        with threads.aside():
+            held.work()
+
+    for number in range(FEW):
+        threads.run(wait, never)
+        held.until(number + 1)
+    threads.run(held.work, never)
+    held.until(FEW + 1)
+    held.let_all_go()
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_no_piece_is_forgotten(threads: Threads, seed: int) -> None:
     random, pieces = Random(seed), 5_000

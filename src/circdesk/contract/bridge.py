@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
 from threading import Lock
@@ -71,7 +72,7 @@ class Bridge:
         if len(self._crossings) >= self._most:
             raise _overloaded()
         loop = asyncio.get_running_loop()
-        crossing = _Crossing(scope, receive, send, self._timeout, loop)
+        crossing = _Crossing(scope, receive, send, self._timeout, loop, self._threads.aside)
         self._crossings.add(crossing)
         self._threads.run(partial(crossing.run, self._respond), loop.call_later)
         too_late = loop.call_later(self._patience, crossing.turn_away)
@@ -111,8 +112,10 @@ class _Crossing:
         send: Send,
         timeout: float,
         loop: asyncio.AbstractEventLoop,
+        aside: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._receive, self._send, self._timeout, self._loop = receive, send, timeout, loop
+        self._aside = aside
         body = scope.get(BODY)
         self._reads = body is None
         if body is None:
@@ -227,7 +230,8 @@ class _Crossing:
         if self._abandoned:
             future.cancel()
         try:
-            return future.result(self._timeout)
+            with self._aside():
+                return future.result(self._timeout)
         except TimeoutError:
             future.cancel()
             raise late("The peer did not go on in time.") from None

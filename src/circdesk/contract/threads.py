@@ -6,7 +6,8 @@ interpreter on among them before any of them is through: everybody waits for eve
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock, Thread
 
 Work = Callable[[], object]
@@ -36,6 +37,8 @@ class Threads:
         self._threads: list[Thread] = []
         # What each idle thread waits for.
         self._idle: list[Lock] = []
+        # An entry for each that waits for its peer; lists are changed by one thread at a time.
+        self._aside: list[None] = []
         # Whether one was woken that does not run yet, and whether `_look` is about to be called.
         self._wakes = self._looks = False
 
@@ -56,6 +59,15 @@ class Threads:
             self._looks = True
             later(_SOON, lambda: self._look(later))
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """For work that waits for its peer meanwhile, which may be slow: it holds up nobody."""
+        self._aside.append(None)
+        try:
+            yield
+        finally:
+            self._aside.pop()
+
     def close(self) -> None:
         """Wait for the end of all work, and end the threads."""
         self._work.extend([None] * len(self._threads))
@@ -72,7 +84,7 @@ class Threads:
             later(_SOON, lambda: self._look(later))
 
     def _are_few(self) -> bool:
-        return len(self._threads) - len(self._idle) < _FEW
+        return len(self._threads) - len(self._idle) - len(self._aside) < _FEW
 
     def _wake_or_begin(self) -> None:
         if self._idle:
