@@ -42,7 +42,6 @@ JSON = dict[str, Any]
 
 # Fourteen contestants with a pool each.
 MAX_CONNECTIONS = 500
-MOST_ROUNDS_ALONE = 3
 SETTINGS = (
     "server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_level",
     "shared_buffers", "work_mem", "max_connections", "jit",
@@ -76,8 +75,7 @@ def main() -> None:
                 with running(database, asked.book[0]) as contestants:
                     run = Run(contestants, database, asked, given.seconds)
                     report = facts_of(connection, given) | run.measure(given.rounds)
-                rounds = min(given.rounds, MOST_ROUNDS_ALONE)
-                report |= measure_tails(database, asked, given.seconds, rounds)
+                report |= measure_tails(database, asked, given.seconds, given.rounds)
     write(report, given.into)
 
 
