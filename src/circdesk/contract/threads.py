@@ -71,8 +71,7 @@ class Threads:
     def close(self) -> None:
         """Wait for the end of all work, and end the threads."""
         self._work.extend([None] * len(self._threads))
-        while self._idle:
-            self._idle.pop().release()
+        self._wake()
         for thread in self._threads:
             thread.join()
 
@@ -122,7 +121,7 @@ class Threads:
                 self._wakes = False
                 continue
             if work is None:
-                # Somebody may have become idle after all others were woken.
+                # One after the other ends, whoever is idle.
                 self._wake()
                 return
             if self._work and self._are_few():
