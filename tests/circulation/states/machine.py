@@ -93,6 +93,10 @@ class AnyState(Changes):
         listed = self.inside.call(
             caller, lambda s: list_user_loans(s, caller, query).items, writing=False
         )
+        if who == "self" and caller.user_id != self.town.ids[user]:
+            # Somebody else asks for who is shut out, and may not see them.
+            assert (listed.status, listed.code) == (404, "not_found")
+            return
         for loan in plain(listed.body):
             if loan["status"] != "open":
                 assert loan["renewable"] is None
